@@ -1,0 +1,119 @@
+"""The report of an evaluation: every number with its level, and the failures in plain sight."""
+
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+
+from toolkit.report.evaluation import write_evaluation_report
+
+MEANS = {
+    "dice": 0.811,
+    "jaccard": 0.702,
+    "precision": 0.853,
+    "recall": 0.794,
+    "specificity": 0.997,
+    "accuracy": 0.991,
+    "f1": 0.811,
+    "hd95": 6.25,
+    "nsd": None,
+}
+METRICS = {
+    "per_image_mean": MEANS,
+    "pooled": {**MEANS, "dice": 0.833},
+    "per_patient_mean": {**MEANS, "dice": 0.799},
+    "lesion_wise": {"dice": 0.71, "sensitivity": 0.9, "false_positives_per_case": None},
+    "confidence_95": {"dice": [0.78, 0.84]},
+    "per_tumour_type": {"glioma": {"n_images": 20, "dice": 0.75}, "pituitary": {"n_images": 10, "dice": 0.9}},
+    "n_images": 32,
+    "n_patients": 9,
+    "n_empty": 2,
+    "empty_mask_rule": "both empty counts as 1",
+    "distance_unit": "pixels",
+    "synthetic": False,
+}
+PER_IMAGE = [
+    {"case": f"case-{i}", "slice": i, "tumour_type": ("glioma", "pituitary")[i % 2], "dice": i / 30 + 0.01}
+    for i in range(29)
+] + [{"case": "without-tumour", "slice": 0, "tumour_type": None, "dice": None}]
+HISTORY = [{"epoch": 0, "loss": 0.9, "val_dice": 0.1}, {"epoch": 1, "loss": 0.5, "val_dice": 0.6}]
+
+
+@pytest.fixture
+def report(tmp_path):
+    def write(metrics=METRICS, per_image=PER_IMAGE, examples=(), history=None):
+        write_evaluation_report(tmp_path / "r.html", metrics, per_image, examples, {"seed": 1}, history)
+        return (tmp_path / "r.html").read_text(encoding="utf-8")
+
+    return write
+
+
+def text(html):
+    html = re.sub(r"<style.*?</style>", " ", html, flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def test_it_says_what_it_is_and_opens_offline(report):
+    html = report(history=HISTORY, examples=[("best", np.zeros((8, 8, 3), np.uint8))])
+    assert "Research software, not a medical device." in text(html)
+    assert not re.search(r"https?://|<link|@import|src=\"(?!data:)", html)
+
+
+def test_each_metric_has_its_levels_and_its_interval(report):
+    seen = text(report())
+    assert "Dice 0.811 0.780 to 0.840 0.833 0.799" in seen
+    assert "HD95, pixels 6.250 – 6.250 6.250" in seen
+    assert "the rule is: both empty counts as 1" in seen
+
+
+def test_a_metric_that_is_not_defined_is_a_dash(report):
+    seen = text(report())
+    assert "NSD – – – –" in seen
+    assert "False positives per case –" in seen
+
+
+def test_levels_that_are_missing_altogether_do_not_break_the_report(report):
+    bare = {
+        **METRICS,
+        "per_image_mean": None,
+        "lesion_wise": None,
+        "confidence_95": None,
+        "per_tumour_type": None,
+    }
+    assert "Dice – – 0.833 0.799" in text(report(metrics=bare, per_image=[]))
+
+
+def test_each_tumour_type_has_its_row(report):
+    assert "Type Images Dice glioma 20 0.750 pituitary 10 0.900" in text(report())
+
+
+def test_the_histograms_count_every_rated_image_once(report):
+    html = report()
+    for name, n in (("All images", 29), ("glioma", 15), ("pituitary", 14)):
+        figure = next(f for f in re.findall(r"<figure>.*?</figure>", html, re.S) if f">{name}<" in f)
+        assert sum(int(count) for count in re.findall(r": (\d+)</title>", figure)) == n
+        assert f"{name}: {n} images" in figure
+
+
+def test_the_worst_twelve_are_listed_with_the_worst_first(report):
+    html = report()
+    table = text(html[html.index("with the lowest Dice") :])
+    listed = re.findall(r"case-(\d+)", table)
+    assert listed == [str(i) for i in range(12)]
+    assert "without-tumour" not in table
+
+
+def test_examples_have_their_title_as_caption_and_alternative_text(report):
+    html = report(examples=[("50th percentile <i>", np.zeros((8, 8, 3), np.uint8))])
+    assert html.count("50th percentile &lt;i&gt;") == 2
+
+
+def test_the_curve_is_there_only_with_a_history(report):
+    assert "Curves of the training" in report(history=HISTORY)
+    assert "Curves of the training" not in report()
+
+
+def test_made_up_data_is_named(report):
+    assert "Synthetic phantom data" in text(report(metrics={**METRICS, "synthetic": True}))
+    assert "Synthetic phantom data" not in text(report())

@@ -1,0 +1,226 @@
+"""Recipes: what a run is made of, typed, with errors that name the key.
+
+A recipe is a YAML file. Every key has a default except those of the data; an
+unknown key is an error, so a typing mistake can't silently change a run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolkit.errors import RecipeError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WindowRecipe(Section):
+    """Slices of a window and the halo that gives context only (see `toolkit.data.windows`)."""
+
+    slices: int = Field(4, ge=1, le=64)
+    halo: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _some_slice_counts(self) -> WindowRecipe:
+        if 2 * self.halo >= self.slices:
+            raise ValueError(f"2 * halo must be below slices, got halo {self.halo} and slices {self.slices}")
+        return self
+
+
+class DataRecipe(Section):
+    """Which slices train, which validate, and how they are put into batches."""
+
+    store: Path | None = Field(None, description="folder written by bts-prepare; --data overrides it")
+    split: Literal["by_patient", "folds", "by_slice_leaking"] = "by_patient"
+    fold: int = Field(0, ge=0, le=4, description="validation fold where split is folds")
+    image_size: int = Field(128, ge=32, le=1024, multiple_of=32, description="height and width in pixels")
+    window: WindowRecipe = WindowRecipe()
+    batch_windows: int = Field(4, ge=1, description="windows in a batch")
+
+
+class AugmentationRecipe(Section):
+    """Ranges of the random changes; 0 (or false) switches one off."""
+
+    probability: Fraction = Field(0.9, description="chance that a window is changed at all")
+    rotation_degrees: float = Field(20.0, ge=0, le=180)
+    flip: bool = Field(True, description="left-right")
+    zoom: float = Field(0.15, ge=0, lt=1, description="scale is drawn from [1 - zoom, 1 + zoom]")
+    shift: float = Field(0.08, ge=0, lt=1, description="fraction of the width")
+    elastic_pixels: NonNegative = Field(3.0, description="largest displacement at 128 px, scaled with size")
+    gamma: float = Field(0.3, ge=0, lt=1, description="exponent is drawn from [1 - gamma, 1 + gamma]")
+    brightness: float = Field(0.15, ge=0, lt=1, description="factor is drawn from [1 - b, 1 + b]")
+    noise: NonNegative = Field(0.03, description="largest standard deviation, of the range 0-1")
+    bias_field: NonNegative = Field(0.2, description="largest relative amplitude")
+
+
+class EnhancerRecipe(Section):
+    """The slice-sequence enhancer in front of the U-Net."""
+
+    kind: Literal["convlstm", "none"] = "convlstm"
+    filters: int = Field(8, ge=1)
+
+
+class ModelRecipe(Section):
+    """Enhancer and attention U-Net."""
+
+    enhancer: EnhancerRecipe = EnhancerRecipe()
+    encoder: Literal["efficientnet-b0", "efficientnet-lite0"] = "efficientnet-lite0"
+    encoder_weights: Literal["imagenet", "none"] = "imagenet"
+    decoder_filters: tuple[int, int, int, int, int] = Field(
+        (160, 96, 64, 32, 16), description="filters from the deepest level up to full resolution"
+    )
+    attention: bool = True
+    dropout: float = Field(0.2, ge=0, lt=1)
+    mask_classes: int = Field(1, ge=1, description="1: tumour or not; K: one channel for each label 1..K")
+
+
+class LossRecipe(Section):
+    """Weighted sum of Dice and focal loss."""
+
+    dice: NonNegative = 1.0
+    focal: NonNegative = 1.0
+    focal_gamma: NonNegative = 2.0
+    focal_alpha: Fraction = Field(0.75, description="weight of tumour pixels; 1 - alpha of the rest")
+    class_weights: tuple[NonNegative, ...] | None = Field(None, description="one for each mask class")
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> LossRecipe:
+        if self.dice + self.focal == 0:
+            raise ValueError("dice and focal can't both be 0")
+        return self
+
+
+class TrainingRecipe(Section):
+    """Optimiser, schedule and stopping."""
+
+    epochs: int = Field(30, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_epochs: NonNegative = 1.0
+    final_learning_rate: Fraction = Field(0.01, description="fraction of learning_rate at the end of the cosine")
+    weight_decay: NonNegative = 1e-4
+    gradient_clip_norm: float = Field(1.0, gt=0)
+    early_stopping_epochs: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    mixed_precision: bool = Field(False, description="float16 compute; pays on GPUs only")
+
+
+class Recipe(Section):
+    """A whole run."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(1, ge=0, lt=2**31)
+    data: DataRecipe = DataRecipe()
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    model: ModelRecipe = ModelRecipe()
+    loss: LossRecipe = LossRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+
+    @model_validator(mode="after")
+    def _one_weight_a_class(self) -> Recipe:
+        weights = self.loss.class_weights
+        if weights is not None and len(weights) != self.model.mask_classes:
+            raise ValueError(f"loss.class_weights needs {self.model.mask_classes} values, got {len(weights)}")
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every default spelled out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def recipe_folder() -> Path:
+    """Folder of the recipes that ship: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Path of a recipe given as a file or by the name of one that ships.
+
+    Raises:
+        RecipeError: neither exists.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = recipe_folder() / path.name
+    for candidate in (shipped, shipped.with_name(shipped.name + ".yaml")):
+        if candidate.is_file():
+            return candidate
+    known = ", ".join(sorted(p.stem for p in recipe_folder().glob("*.yaml")))
+    raise RecipeError(f"{path}: no such recipe; give a YAML file or one of: {known}")
+
+
+def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe, apply `key=value` overrides, and check it.
+
+    Args:
+        name: YAML file, or the name of a recipe that ships.
+        overrides: such as `["training.epochs=3", "model.attention=false"]`.
+
+    Raises:
+        RecipeError: not readable, unknown key, or a value that is not allowed.
+    """
+    path = find_recipe(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: not a readable YAML file ({_one_line(error)})") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+    for override in overrides or []:
+        _apply_override(values, override)
+    return check_recipe(values, str(path))
+
+
+def check_recipe(values: dict[str, Any], origin: str) -> Recipe:
+    """Recipe from plain values; `origin` names them in errors."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: " + "; ".join(_explain(e) for e in error.errors())) from error
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: write it as key=value, e.g. training.epochs=3")
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {override}: {section} is not a section")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: {_one_line(error)}") from error
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed here: {', '.join(_allowed_keys(error['loc'][:-1]))}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (got {error['input']!r})" if error["type"] != "value_error" else f"{key}: {message}"
+
+
+def _allowed_keys(sections: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for section in sections:
+        annotation = model.model_fields[str(section)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

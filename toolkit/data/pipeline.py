@@ -1,0 +1,131 @@
+"""`tf.data` from a store to batches of windows.
+
+Every random number is drawn from (seed, epoch, window), not from a stream, so an epoch
+is the same whether it is reached in one go or after a resume, and whatever the number
+of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit.config import AugmentationRecipe, Recipe
+from toolkit.data.grid import mask_to_grid, to_grid
+from toolkit.data.intensity import normalise
+from toolkit.data.store import Span, Store
+from toolkit.data.windows import Window, windows
+from toolkit.transforms.intensity import change_intensity
+from toolkit.transforms.spatial import draw_spatial
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+THREADS = 2
+
+
+class WindowSet:
+    """All windows of one part of a split, read on demand.
+
+    Args:
+        store: opened.
+        part: "train", "val" or "test".
+        recipe: its `data`, `model.mask_classes` and `augmentation` are read.
+        augment: change windows at random.
+    """
+
+    def __init__(self, store: Store, part: str, recipe: Recipe, augment: bool) -> None:
+        self.store, self.recipe, self.augment = store, recipe, augment
+        rule = recipe.data.window
+        self.windows: list[tuple[Span, Window]] = [
+            (span, window)
+            for span in store.spans(recipe.data.split, part, recipe.data.fold)
+            for window in windows(span.n_slices, rule.slices, rule.halo)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def load(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One window, ready for the model.
+
+        Args:
+            epoch: with the window's number and the seed it decides the augmentation.
+            number: of the window.
+
+        Returns:
+            Slices `(S, size, size, modalities)` and truth `(S, size, size, classes)`, float32, and
+            weights `(S,)`: in training 1 for every real slice (each has a truth to
+            learn from), else 1 for the slices that count by the halo rule.
+        """
+        span, window = self.windows[number]
+        size = self.recipe.data.image_size
+        images, mask = self.store.read(span.case, window.slices + span.start)
+        slices = to_grid(normalise(images, np.array(span.case.intensity_range)), size)
+        truth = mask_to_grid(mask, size, self.recipe.model.mask_classes)
+        if self.augment:
+            rng = np.random.default_rng([self.recipe.seed, epoch, number])
+            slices, truth = augment_window(rng, self.recipe.augmentation, slices, truth)
+        weights = window.real if self.augment else window.counts
+        return slices, truth, weights.astype(np.float32)
+
+
+def augment_window(
+    rng: np.random.Generator, recipe: AugmentationRecipe, slices: np.ndarray, truth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One draw for image and mask: both move alike, the image alone changes its intensity."""
+    if rng.random() >= recipe.probability:
+        return slices, truth
+    change = draw_spatial(rng, recipe, slices.shape[1])
+    return change_intensity(rng, recipe, change.image(slices)), change.mask(truth)
+
+
+def training_batches(store: Store, recipe: Recipe, first_epoch: int = 0) -> tuple[tf.data.Dataset, int]:
+    """Batches of the epochs from `first_epoch` on, without end, each epoch in an order of its own.
+
+    Returns:
+        Dataset of `({"slices"}, {"probability"}, {"probability": weights})`, and the
+        number of batches an epoch has (the last is filled from the epoch's start).
+    """
+    window_set = WindowSet(store, "train", recipe, augment=True)
+    batch = recipe.data.batch_windows
+    steps = -(-len(window_set) // batch)
+
+    def order() -> Iterator[tuple[int, int]]:
+        for epoch in count(first_epoch):
+            numbers = np.random.default_rng([recipe.seed, epoch]).permutation(len(window_set))
+            yield from ((epoch, int(number)) for number in np.resize(numbers, steps * batch))
+
+    return _batches(window_set, order, batch), steps
+
+
+def validation_batches(store: Store, recipe: Recipe, part: str = "val") -> tf.data.Dataset:
+    """Batches of every window of a part, in order, unchanged; the last may be smaller."""
+    window_set = WindowSet(store, part, recipe, augment=False)
+
+    def order() -> Iterator[tuple[int, int]]:
+        return ((0, number) for number in range(len(window_set)))
+
+    return _batches(window_set, order, recipe.data.batch_windows)
+
+
+def _batches(window_set: WindowSet, order, batch: int) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    recipe = window_set.recipe
+    n_slices, size = recipe.data.window.slices, recipe.data.image_size
+    modalities, classes = len(window_set.store.index.modalities), recipe.model.mask_classes
+
+    def load(epoch, number):
+        slices, truth, weights = tf.numpy_function(window_set.load, (epoch, number), (tf.float32,) * 3)
+        slices.set_shape((n_slices, size, size, modalities))
+        truth.set_shape((n_slices, size, size, classes))
+        weights.set_shape((n_slices,))
+        return {"slices": slices}, {"probability": truth}, {"probability": weights}
+
+    numbers = tf.data.Dataset.from_generator(order, output_signature=(tf.TensorSpec((), tf.int64),) * 2)
+    loaded = numbers.map(load, num_parallel_calls=THREADS, deterministic=True)
+    return loaded.batch(batch).prefetch(2)

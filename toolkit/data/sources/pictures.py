@@ -1,0 +1,201 @@
+"""PNG, TIFF and JPEG pictures as grey slices; the pages of a TIFF are a slice sequence.
+
+The size that a picture declares is read before it is decoded: a file of a few
+kilobytes can unfold to gigabytes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from toolkit.errors import SourceError
+
+MAX_PIXELS = 2**27  # over all pages: 512 slices of 512 x 512
+MAX_FILE_BYTES = 2**31 - 1  # what one array of OpenCV can hold
+
+# Y' of ITU-R BT.601, section 2.5.1; OpenCV delivers blue first.
+BGR_WEIGHTS = (0.114, 0.587, 0.299)
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8"
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_SIZE_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+# Start-of-frame markers, which hold the size; C4, C8 and CC mean something else.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_END = b"\xff\xd9"
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture as grey slices.
+
+    Colours become luminance (ITU-R BT.601), or the one channel where all three
+    are equal; transparency is dropped; an orientation tag is not applied.
+
+    Returns:
+        `(N, H, W)` of the file's own type (8 or 16 bit, or what a TIFF holds);
+        N is the number of pages of a TIFF, 1 for PNG and JPEG.
+
+    Raises:
+        SourceError: the file is missing, damaged, cut short or of another format,
+            has absurdly many pixels, pages of unlike size, or NaN or infinity.
+    """
+    data = _read_bytes(path)
+    try:
+        sizes = _declared_sizes(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise SourceError(f"{path}: not a whole PNG, TIFF or JPEG ({error}); export it again") from error
+    if len(set(sizes)) > 1:
+        raise SourceError(f"{path}: pages of unlike size {sorted(set(sizes))}; give each its own file")
+    pixels = sum(width * height for width, height in sizes)
+    if not 0 < pixels <= MAX_PIXELS:
+        raise SourceError(
+            f"{path}: declares {pixels} pixels, allowed are 1 to {MAX_PIXELS}; crop or split it"
+        )
+    pages = _decode(path, data, len(sizes))
+    if len({(page.shape, page.dtype) for page in pages}) > 1:
+        raise SourceError(f"{path}: pages of unlike size or type; give each its own file")
+    slices = np.stack(pages)
+    # NaN is the minimum of any array that holds one, and fails every comparison.
+    if slices.dtype.kind == "f" and not np.abs(slices).max() <= np.finfo(np.float32).max:
+        raise SourceError(f"{path}: holds NaN, infinity or numbers beyond float32; replace them, e.g. by 0")
+    return slices
+
+
+def to_grey(picture: np.ndarray) -> np.ndarray:
+    """One grey channel of a decoded picture.
+
+    Args:
+        picture: `(H, W)`, or `(H, W, 3 or 4)` blue, green, red and transparency.
+
+    Returns:
+        `(H, W)` of the same type.
+    """
+    if picture.ndim == 2:
+        return picture
+    colours = picture[..., :3]
+    if picture.shape[2] < 3 or (colours == colours[..., :1]).all():
+        return np.ascontiguousarray(picture[..., 0])
+    luminance = colours @ np.asarray(BGR_WEIGHTS)
+    return (np.rint(luminance) if picture.dtype.kind in "iu" else luminance).astype(picture.dtype)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise SourceError(f"{path}: over {MAX_FILE_BYTES} bytes; split it into smaller files")
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: can't be opened ({error.strerror}); check the path") from error
+
+
+def _decode(path: Path, data: bytes, n_pages: int) -> list[np.ndarray]:
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        with _quiet_opencv():
+            if data.startswith(_TIFF_MAGICS):
+                _, decoded = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED)
+            else:
+                picture = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+                decoded = [] if picture is None else [picture]
+    except cv2.error:
+        decoded = []
+    pages = [to_grey(page) for page in decoded]
+    if len(pages) != n_pages or not _is_sound_tiff(data, pages):
+        raise SourceError(
+            f"{path}: damaged, or of a type that can't be decoded; save it again as 8- or 16-bit PNG or TIFF"
+        )
+    return pages
+
+
+def _is_sound_tiff(data: bytes, pages: list[np.ndarray]) -> bool:
+    """False for a TIFF of 8 bit whose compressed data is damaged.
+
+    OpenCV leaves the damaged part of such a page black and says nothing, as if
+    there were no tumour; at other depths it does refuse.
+    """
+    if not data.startswith(_TIFF_MAGICS) or pages[0].dtype != np.uint8:
+        return True
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as tiff:
+            for index in range(len(pages)):
+                tiff.seek(index)
+                tiff.load()
+    except (OSError, ValueError, SyntaxError, struct.error):
+        return False
+    return True
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Our errors are one line; OpenCV would print its own before them."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _declared_sizes(data: bytes) -> list[tuple[int, int]]:
+    """(width, height) of each page, from the headers alone."""
+    if data.startswith(_PNG_MAGIC):
+        width, height = struct.unpack_from(">II", data, 16)
+        return [(width, height)]
+    if data.startswith(_JPEG_MAGIC):
+        return [_jpeg_size(data)]
+    if data.startswith(_TIFF_MAGICS):
+        return list(_tiff_sizes(data))
+    raise ValueError("unknown first bytes")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Walk the segments to the frame header (ITU-T T.81, B.2.2)."""
+    position = len(_JPEG_MAGIC)
+    while True:
+        if data[position] != 0xFF:
+            raise ValueError("no JPEG marker where one must be")
+        marker = data[position + 1]
+        if marker in _JPEG_FRAMES:
+            break
+        # FF is a fill byte: the marker follows it.
+        position += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", data, position + 2)[0]
+    # Some decoders fill the missing part of a cut file with grey and say nothing.
+    if data.find(_JPEG_END, position) < 0:
+        raise ValueError("the end of the JPEG is missing")
+    height, width = struct.unpack_from(">HH", data, position + 5)
+    return width, height
+
+
+def _tiff_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Walk the chain of image file directories (TIFF 6.0, section 2; BigTIFF alike with wider fields)."""
+    order = "<" if data.startswith(b"II") else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    word, count, entry_size, first = ("Q", "Q", 20, 8) if big else ("I", "H", 12, 4)
+    (directory,) = struct.unpack_from(order + word, data, first)
+    seen: set[int] = set()
+    while directory:
+        if directory in seen:
+            raise ValueError("its pages go round in a circle")
+        seen.add(directory)
+        (n_entries,) = struct.unpack_from(order + count, data, directory)
+        entries = directory + struct.calcsize(order + count)
+        sizes = {}
+        for entry in range(entries, entries + n_entries * entry_size, entry_size):
+            tag, kind = struct.unpack_from(order + "HH", data, entry)
+            if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+                value_at = entry + 4 + struct.calcsize(order + word)
+                (sizes[tag],) = struct.unpack_from(order + _TIFF_SIZE_TYPES.get(kind, "I"), data, value_at)
+        if len(sizes) < 2:
+            raise ValueError("a page declares no size")
+        yield sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
+        (directory,) = struct.unpack_from(order + word, data, entries + n_entries * entry_size)

@@ -1,0 +1,99 @@
+"""A `.keras` file that knows what it was made for.
+
+A `.keras` file is a zip; beside Keras' own entries ours holds `bts.json`, so that a lone file
+says which modalities, labels and window rule it needs, also to readers without Keras.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from toolkit import __version__
+from toolkit.config import Recipe
+from toolkit.errors import ModelError
+from toolkit.files import atomic_path
+
+if TYPE_CHECKING:
+    import keras
+
+ENTRY = "bts.json"
+MAX_ENTRY_BYTES = 2**20
+
+
+class ModelInfo(BaseModel):
+    """What a model was made for.
+
+    Args:
+        recipe: of the run.
+        modalities: channels of a slice, in order.
+        label_map: label names and values of the mask.
+        data_kind: kind of the store it was trained on.
+        data_checksums_sha256: shards of that store.
+        synthetic_data: trained on phantoms, so of no use on people.
+        threshold: probability from which a pixel is tumour.
+        version: of the toolkit that wrote it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Recipe
+    modalities: tuple[str, ...]
+    label_map: dict[str, int]
+    data_kind: str
+    data_checksums_sha256: dict[str, str]
+    synthetic_data: bool
+    threshold: float = 0.5
+    version: str = __version__
+
+
+def save_model(model: keras.Model, path: Path, info: ModelInfo) -> None:
+    """Write model and information as one `.keras` file, atomically, without the optimiser.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    with atomic_path(path) as partial:
+        model.save(partial, include_optimizer=False)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(ENTRY, info.model_dump_json(indent=2))
+
+
+def read_info(path: Path) -> ModelInfo:
+    """What a `.keras` file says of itself; Keras is not needed.
+
+    Raises:
+        ModelError: missing, no model file, or not written by this toolkit.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model; give a run folder or a .keras file written by bts-train")
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(ENTRY) as entry:
+            return ModelInfo.model_validate(json.loads(entry.read(MAX_ENTRY_BYTES)))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, ValidationError) as error:
+        raise ModelError(f"{path}: no model of this toolkit, or damaged; train it again with bts-train") from error
+
+
+def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
+    """Read a model and what it was made for.
+
+    Raises:
+        ModelError: missing or damaged.
+    """
+    info = read_info(path)
+    import keras
+
+    # Importing them registers what the file may hold.
+    import toolkit.layers.attention_gate
+    import toolkit.losses
+    import toolkit.training.picture_dice  # noqa: F401
+
+    try:
+        return keras.saving.load_model(path, compile=False), info
+    except Exception as error:  # Keras raises many kinds on a damaged file
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: can't be loaded ({reason}); train it again with bts-train") from error

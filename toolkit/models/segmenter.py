@@ -1,0 +1,67 @@
+"""The proposed model: enhancer, then attention U-Net."""
+
+from __future__ import annotations
+
+import keras
+
+from toolkit.config import Recipe
+from toolkit.models.enhancer import enhance
+from toolkit.models.initial_weights import draw_initial_weights
+from toolkit.models.unet import attention_unet, set_rgb_kernel
+
+
+def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
+    """Build the core model of a recipe.
+
+    Args:
+        recipe: its `model` and `data` sections are read, and its seed.
+        modalities: channels of a slice.
+
+    Returns:
+        Functional model from `{"slices": (batch, S, H, W, modalities)}`, normalised, to
+        `{"probability": (batch, S, H, W, mask_classes)}` in float32.
+
+    Raises:
+        ModelError: pre-trained weights are not to be had.
+
+    Example:
+        model = build_segmenter(load_recipe("tiny"), modalities=1)
+    """
+    size, n_slices = recipe.data.image_size, recipe.data.window.slices
+    slices = keras.Input((n_slices, size, size, modalities), name="slices")
+    enhanced = enhance(slices, recipe.model.enhancer)
+    images = keras.ops.reshape(enhanced, (-1, size, size, modalities))
+    logits = attention_unet(images, recipe.model)
+    logits = keras.ops.reshape(logits, (-1, n_slices, size, size, recipe.model.mask_classes))
+    # float32 whatever the compute type: a float16 probability can't be told from 1.
+    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+    model = keras.Model({"slices": slices}, {"probability": probability}, name="segmenter")
+    draw_initial_weights(model, recipe.seed, keep_encoder=recipe.model.encoder_weights != "none")
+    set_rgb_kernel(model)
+    return model
+
+
+def inspector(model: keras.Model) -> keras.Model:
+    """The same network, which also tells what happens inside.
+
+    Args:
+        model: from `build_segmenter`, also after saving and loading.
+
+    Returns:
+        Model with outputs `probability`, `enhanced` `(batch, S, H, W, modalities)` and,
+        where it has attention gates, `attention` `(batch, S, H, W, 1)`: the mean of the
+        gates' maps, brought to full size.
+    """
+    slices = model.inputs[0]
+    _, n_slices, height, width, _ = slices.shape
+    outputs = {"probability": model.output["probability"], "enhanced": model.get_layer("enhanced").output}
+    gates = [layer for layer in model.layers if layer.name.endswith("_gate")]
+    maps = []
+    for gate in gates:
+        _, attention = gate.output
+        factor = height // attention.shape[1]
+        maps.append(keras.layers.UpSampling2D(factor, interpolation="bilinear")(attention))
+    if maps:
+        mean = keras.layers.Average()(maps)
+        outputs["attention"] = keras.ops.reshape(mean, (-1, n_slices, height, width, 1))
+    return keras.Model({"slices": slices}, outputs, name="inspector")

@@ -1,0 +1,99 @@
+"""The report of an evaluation: metrics with intervals, their spread, the worst and the typical."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit import pictures
+from toolkit.report.page import data_uri, write_page
+
+LEVELS = {
+    "per_image_mean": "Mean per image",
+    "pooled": "All pixels pooled",
+    "per_patient_mean": "Mean per patient",
+}
+METRICS = {
+    "dice": ("Dice", "Overlap, 2·TP / (2·TP + FP + FN)"),
+    "jaccard": ("Jaccard", "Overlap, TP / (TP + FP + FN)"),
+    "precision": ("Precision", "Marked pixels that are tumour, TP / (TP + FP)"),
+    "recall": ("Recall", "Tumour pixels that are marked, TP / (TP + FN); also called sensitivity"),
+    "specificity": ("Specificity", "Healthy pixels left unmarked, TN / (TN + FP)"),
+    "accuracy": ("Accuracy", "Pixels that are right; near 1 even for an empty mask, as tumours are small"),
+    "f1": ("F1", "Harmonic mean of precision and recall; equals Dice"),
+    "hd95": ("HD95", "95th percentile of the distances between the two outlines; smaller is better"),
+    "nsd": ("NSD", "Normalised surface Dice: share of the outlines that agree within a tolerance"),
+}
+WORST = 12
+WORST_COLUMNS = ("case", "slice", "patient", "tumour_type", "dice", "precision", "recall", "hd95")
+BINS = 20
+
+
+def write_evaluation_report(
+    path: Path | str,
+    metrics: Mapping[str, Any],
+    per_image: Sequence[Mapping[str, Any]],
+    examples: Sequence[tuple[str, np.ndarray]],
+    manifest: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the report of an evaluation as one HTML file that opens offline.
+
+    Args:
+        path: the HTML file.
+        metrics: the content of metrics.json. Any metric may be None (not defined).
+        per_image: a row an image, with `dice` (None where not defined) and, where
+            known, `tumour_type` and the other columns of `WORST_COLUMNS`.
+        examples: title and RGB uint8 picture each.
+        manifest: command, versions, seed, checksums, time; shown in the footer.
+        history: a row an epoch of the training; None leaves out the curve.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    rated = [row for row in per_image if row.get("dice") is not None and np.isfinite(row["dice"])]
+    worst = sorted(rated, key=lambda row: row["dice"])[:WORST]
+    per_type = metrics.get("per_tumour_type") or {}
+    write_page(
+        path,
+        "evaluation.html.j2",
+        metrics=metrics,
+        levels=LEVELS,
+        names=METRICS,
+        confidence=metrics.get("confidence_95") or {},
+        per_type=per_type,
+        type_columns=list(dict.fromkeys(key for row in per_type.values() for key in row)),
+        histograms=_histograms(rated),
+        worst=worst,
+        worst_columns=[name for name in WORST_COLUMNS if any(name in row for row in worst)],
+        examples=[(title, data_uri(rgb)) for title, rgb in examples],
+        curve=data_uri(pictures.training_curve(history)) if history else None,
+        manifest=manifest,
+    )
+
+
+def _histograms(rated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Dice of all images, then of each tumour type if there is more than one."""
+    groups: dict[str, list[float]] = {"All images": [row["dice"] for row in rated]}
+    types = sorted({str(row["tumour_type"]) for row in rated if row.get("tumour_type")})
+    if len(types) > 1:
+        for name in types:
+            groups[name] = [row["dice"] for row in rated if str(row.get("tumour_type")) == name]
+    return [_histogram(name, dice) for name, dice in groups.items() if dice]
+
+
+def _histogram(name: str, dice: Sequence[float]) -> dict[str, Any]:
+    counts, edges = np.histogram(np.asarray(dice, float), bins=BINS, range=(0.0, 1.0))
+    return {
+        "name": name,
+        "n": len(dice),
+        "median": float(np.median(dice)),
+        "bins": [
+            {"low": float(edges[i]), "high": float(edges[i + 1]), "count": int(count)}
+            for i, count in enumerate(counts)
+        ],
+        "highest": int(counts.max()),
+    }

@@ -1,0 +1,110 @@
+"""What happens at the end of an epoch: history, checkpoints, early stopping, progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from toolkit.files import write_csv
+from toolkit.training.state import save_state
+
+WATCHED = "val_dice"
+
+
+class Bookkeeper(keras.callbacks.Callback):
+    """Writes history.csv, the best model and the state to resume from, and stops early.
+
+    Best epoch and early stopping follow from the history alone, so a resumed run decides
+    as an unbroken one.
+
+    Args:
+        run: folder of the run.
+        history: rows of the epochs finished before, extended in place.
+        seconds: trained before.
+        save_best: writes the model to a path.
+        patience: epochs without a better validation Dice after which to stop; 0 never.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        history: list[dict[str, Any]],
+        seconds: float,
+        save_best: Callable[[keras.Model, Path], None],
+        patience: int,
+    ) -> None:
+        super().__init__()
+        self.run, self.history, self.save_best, self.patience = run, history, save_best, patience
+        self._start = time.monotonic() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds trained, over all resumes."""
+        return time.monotonic() - self._start
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Book an epoch; the state goes last, so what it speaks of is there."""
+        schedule = self.model.optimizer.learning_rate
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        self.history.append({**row, "learning_rate": float(keras.ops.convert_to_numpy(schedule))})
+        best = best_row(self.history)
+        if best is self.history[-1]:
+            self.save_best(self.model, self.run / "best.keras")
+        write_csv(self.run / "history.csv", self.history)
+        save_state(self.run / "last", self.model, self.history, self.seconds)
+        if self.patience and len(self.history) - best["epoch"] >= self.patience:
+            self.model.stop_training = True
+
+
+def best_row(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first epoch with the highest validation Dice."""
+    return history[int(np.argmax([row[WATCHED] for row in history]))]
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar for the epoch and the time left in all; a line for each finished epoch.
+
+    Args:
+        steps: batches in an epoch.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, steps: int, epochs: int) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.steps, self.epochs = steps, epochs
+        self.console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Show the bar."""
+        self.bar.start()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the epoch's bar."""
+        self._began = time.monotonic()
+        self._task = self.bar.add_task(f"Epoch {epoch + 1}/{self.epochs}", total=self.steps)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Move the bar."""
+        self.bar.advance(self._task)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Print the epoch's line."""
+        self.bar.remove_task(self._task)
+        seconds = time.monotonic() - self._began
+        left = seconds * (self.epochs - epoch - 1) / 60
+        values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        print(f"epoch {epoch + 1}/{self.epochs}  {values}  {seconds:.0f} s  ({left:.0f} min left)", flush=True)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Take the bar away."""
+        self.bar.stop()
