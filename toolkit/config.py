@@ -217,7 +217,8 @@ def _allowed_keys(sections: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = Recipe
     for section in sections:
         annotation = model.model_fields[str(section)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         model = annotation
     return list(model.model_fields)
 

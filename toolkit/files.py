@@ -46,9 +46,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         if not _is_about_output(error, path, partial):
             raise
         reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: can't be written ({reason}); choose another place or free this one"
-        ) from error
+        raise OutputError(f"{path}: can't be written ({reason}); choose another place or free this one") from error
     finally:
         _remove(partial)
 

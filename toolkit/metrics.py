@@ -201,9 +201,7 @@ def hd95(distances: SurfaceDistances, rule: EmptyMaskRule = DEFAULT_RULE) -> flo
     return float(max(np.percentile(distances.from_truth, 95), np.percentile(distances.from_prediction, 95)))
 
 
-def nsd(
-    distances: SurfaceDistances, rule: EmptyMaskRule = DEFAULT_RULE, tolerance: float = DEFAULT_TOLERANCE
-) -> float:
+def nsd(distances: SurfaceDistances, rule: EmptyMaskRule = DEFAULT_RULE, tolerance: float = DEFAULT_TOLERANCE) -> float:
     """Normalised surface Dice: share of both boundaries that lies within `tolerance` of the other.
 
     `(|S within tau of S'| + |S' within tau of S|) / (|S| + |S'|)`, Nikolov et al.

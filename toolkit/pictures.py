@@ -107,9 +107,7 @@ def heat(values: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(to_grey(values, 0.0, 1.0), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
 
 
-def panel(
-    columns: Sequence[tuple[str, np.ndarray]], height: int = PANEL_HEIGHT, synthetic: bool = False
-) -> np.ndarray:
+def panel(columns: Sequence[tuple[str, np.ndarray]], height: int = PANEL_HEIGHT, synthetic: bool = False) -> np.ndarray:
     """Pictures side by side, each under its title.
 
     Args:
@@ -182,9 +180,7 @@ def label_synthetic(rgb: np.ndarray) -> np.ndarray:
     scale = min(0.4 * width / full_width, 0.06 * height / full_height)
     (text_width, text_height), _ = cv2.getTextSize(SYNTHETIC_LABEL, _FONT, scale, 1)
     margin = max(1, round(text_height / 2))
-    cv2.rectangle(
-        rgb, (0, height - text_height - 2 * margin), (text_width + 2 * margin, height), (0,) * 3, cv2.FILLED
-    )
+    cv2.rectangle(rgb, (0, height - text_height - 2 * margin), (text_width + 2 * margin, height), (0,) * 3, cv2.FILLED)
     cv2.putText(rgb, SYNTHETIC_LABEL, (margin, height - margin), _FONT, scale, (255,) * 3, 1, cv2.LINE_AA)
     return rgb
 
@@ -321,9 +317,7 @@ def _outline(inside: np.ndarray) -> np.ndarray:
     """Mask pixels with a side outside the mask or at the picture's edge; two deep on large pictures."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     depth = max(1, round(inside.shape[0] / 512))
-    core = cv2.erode(
-        inside.astype(np.uint8), cross, iterations=depth, borderType=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    core = cv2.erode(inside.astype(np.uint8), cross, iterations=depth, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return inside & (core == 0)
 
 
@@ -350,9 +344,7 @@ def _draw_columns(axes, history: Sequence[Mapping[str, object]], names: list[str
     for index, name in enumerate(names):
         held_out = name.startswith("val_")
         colour = "#0072B2" if held_out else ("#999999", "#CC79A7", "#009E73")[index % 3]
-        points = [
-            (_number(row.get("epoch"), i), _number(row.get(name), math.nan)) for i, row in enumerate(history)
-        ]
+        points = [(_number(row.get("epoch"), i), _number(row.get(name), math.nan)) for i, row in enumerate(history)]
         axes.plot(*zip(*points, strict=True), label=name, color=colour, linewidth=2.2 if held_out else 1.2)
     axes.set_title(title, loc="left")
     axes.set_xlabel("Epoch")

@@ -238,9 +238,7 @@ def test_a_spacing_that_does_not_fit_is_refused(spacing):
 
 def everything(truth, prediction, rule, spacing=None):
     distances = surface_distances(truth, prediction, spacing)
-    return metrics.metrics_from_counts(count(truth, prediction), rule) | metrics.metrics_from_distances(
-        distances, rule
-    )
+    return metrics.metrics_from_counts(count(truth, prediction), rule) | metrics.metrics_from_distances(distances, rule)
 
 
 NOTHING, SOMETHING = square(0, 0, 0, 0), square(4, 4, 8, 8)

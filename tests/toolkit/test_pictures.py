@@ -82,9 +82,7 @@ def test_truth_is_an_outline_alone(slice_grey, tumour_mask):
 
 def test_a_probability_counts_from_one_half(slice_grey, tumour_mask):
     probability = np.where(tumour_mask, 0.5, 0.49).astype(np.float32)
-    np.testing.assert_array_equal(
-        pictures.overlay(slice_grey, probability), pictures.overlay(slice_grey, tumour_mask)
-    )
+    np.testing.assert_array_equal(pictures.overlay(slice_grey, probability), pictures.overlay(slice_grey, tumour_mask))
 
 
 def test_drawing_does_not_write_into_the_slice(slice_grey, tumour_mask):
@@ -219,9 +217,7 @@ def test_a_picture_without_pixels_is_refused_by_name(tmp_path):
 
 
 def test_the_training_curve_draws_what_the_history_holds(tmp_path):
-    rows = [
-        {"epoch": str(i), "loss": f"{1 / (i + 1)}", "val_dice": "" if i == 0 else "0.5"} for i in range(4)
-    ]
+    rows = [{"epoch": str(i), "loss": f"{1 / (i + 1)}", "val_dice": "" if i == 0 else "0.5"} for i in range(4)]
     pictures.curve_png(rows, tmp_path / "curve.png")
     drawn = cv2.imread(str(tmp_path / "curve.png"))
     blank = pictures.training_curve([])

@@ -132,7 +132,11 @@ class IntegrityGate:
             self.warn(file, "constant-image", "every pixel has the same value")
             return
         if mask is not None and set(np.unique(mask)) - {0, 1}:
-            self.warn(file, "mask-values", f"mask values {np.unique(mask).tolist()} are taken as background and tumour")
+            self.warn(
+                file,
+                "mask-values",
+                f"mask values {np.unique(mask).tolist()} are taken as background and tumour",
+            )
         if mask is not None and mask.any() and image[mask != 0].max() <= np.percentile(image, 5):
             self.warn(file, "mask-outside-head", "the mask lies where the image shows background only")
         checksum = hashlib.sha256(np.ascontiguousarray(image)).digest()

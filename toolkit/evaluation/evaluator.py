@@ -135,9 +135,7 @@ class _Tables:
             counts = count(truth, prediction)
             distances = self._distances(truth, prediction, in_plane)
             values = metrics_from_counts(counts, self.rule) | distances
-            check_dice_and_jaccard(
-                values["dice"], values["jaccard"], f"{result.case}, {result.slice_names[i]}"
-            )
+            check_dice_and_jaccard(values["dice"], values["jaccard"], f"{result.case}, {result.slice_names[i]}")
             picture = {"slice": result.slice_names[i], "slice_index": i, "label": result.label}
             self.images.append(_identity(result) | picture | _sizes(counts) | values)
             patient.n_images += 1
@@ -161,9 +159,7 @@ class _Tables:
     def _distances(
         self, truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float] | None
     ) -> dict[str, float]:
-        return metrics_from_distances(
-            surface_distances(truth, prediction, spacing), self.rule, self.tolerance
-        )
+        return metrics_from_distances(surface_distances(truth, prediction, spacing), self.rule, self.tolerance)
 
     def patient_rows(self) -> list[dict[str, Any]]:
         """A row a patient and label: overlap from the patient's summed counts, mean hd95 and nsd."""
@@ -172,9 +168,7 @@ class _Tables:
             row: dict[str, Any] = {"patient_group": group, "tumour_type": patient.tumour_type, "label": label}
             row |= {"n_images": patient.n_images} | _sizes(patient.counts)
             row |= metrics_from_counts(patient.counts, self.rule)
-            row |= {
-                metric.short_name: _mean(patient.distances, metric.short_name) for metric in SURFACE_METRICS
-            }
+            row |= {metric.short_name: _mean(patient.distances, metric.short_name) for metric in SURFACE_METRICS}
             rows.append(row)
         return rows
 

@@ -29,8 +29,8 @@ def enhance(slices, recipe: EnhancerRecipe):
     states = keras.layers.Bidirectional(cell, merge_mode="concat", name="enhancer")(slices)
     # A convolution on each slice: faster through a 4-D tensor than as Conv3D or TimeDistributed.
     flat = keras.ops.reshape(states, (-1, height, width, states.shape[-1]))
-    flat = keras.layers.Conv2D(
-        modalities, 3, padding="same", kernel_initializer="zeros", name="enhancer_correction"
-    )(flat)
+    flat = keras.layers.Conv2D(modalities, 3, padding="same", kernel_initializer="zeros", name="enhancer_correction")(
+        flat
+    )
     correction = keras.ops.reshape(flat, (-1, n_slices, height, width, modalities))
     return keras.layers.Add(name="enhanced")([slices, correction])

@@ -27,7 +27,7 @@ def attention_unet(images, recipe: ModelRecipe):
     Returns:
         Logits `(batch, height, width, mask_classes)`.
     """
-    _, height, width, modalities = images.shape
+    _, height, width, _modalities = images.shape
     rgb = keras.layers.Rescaling(255.0, name="to_255")(images)
     rgb = keras.layers.Conv2D(3, 1, name="modalities_to_rgb")(rgb)
     encoder = ENCODERS[recipe.encoder](height, width, recipe.encoder_weights)

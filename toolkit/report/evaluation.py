@@ -28,7 +28,7 @@ METRICS = {
     "nsd": ("NSD", "Normalised surface Dice: share of the outlines that agree within a tolerance"),
 }
 WORST = 12
-WORST_COLUMNS = ("case", "slice", "patient", "tumour_type", "dice", "precision", "recall", "hd95")
+WORST_COLUMNS = ("case", "slice", "label", "patient", "tumour_type", "dice", "precision", "recall", "hd95")
 BINS = 20
 
 
@@ -68,11 +68,19 @@ def write_evaluation_report(
         type_columns=list(dict.fromkeys(key for row in per_type.values() for key in row)),
         histograms=_histograms(rated),
         worst=worst,
-        worst_columns=[name for name in WORST_COLUMNS if any(name in row for row in worst)],
+        worst_columns=_worst_columns(worst, rated),
         examples=[(title, data_uri(rgb)) for title, rgb in examples],
         curve=data_uri(pictures.training_curve(history)) if history else None,
         manifest=manifest,
     )
+
+
+def _worst_columns(worst: Sequence[Mapping[str, Any]], rated: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that the rows have; the label only where there is more than one."""
+    columns = [name for name in WORST_COLUMNS if any(row.get(name) is not None for row in worst)]
+    if len({row.get("label") for row in rated}) < 2 and "label" in columns:
+        columns.remove("label")
+    return columns
 
 
 def _histograms(rated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -92,8 +100,7 @@ def _histogram(name: str, dice: Sequence[float]) -> dict[str, Any]:
         "n": len(dice),
         "median": float(np.median(dice)),
         "bins": [
-            {"low": float(edges[i]), "high": float(edges[i + 1]), "count": int(count)}
-            for i, count in enumerate(counts)
+            {"low": float(edges[i]), "high": float(edges[i + 1]), "count": int(count)} for i, count in enumerate(counts)
         ],
         "highest": int(counts.max()),
     }

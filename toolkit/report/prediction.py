@@ -60,9 +60,7 @@ class PredictedCase:
     synthetic: bool = False
 
 
-def write_prediction_report(
-    path: Path | str, cases: Iterable[PredictedCase], manifest: Mapping[str, Any]
-) -> None:
+def write_prediction_report(path: Path | str, cases: Iterable[PredictedCase], manifest: Mapping[str, Any]) -> None:
     """Write the report of a prediction as one HTML file that opens offline.
 
     Cases are taken one by one and written at once, so a generator keeps no

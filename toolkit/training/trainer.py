@@ -22,7 +22,7 @@ from toolkit.training.state import load_state
 from toolkit.training.tensorboard import TensorBoardLog
 
 
-def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> dict[str, Any]:
+def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> list[dict[str, Any]]:
     """Train the model of a recipe.
 
     Writes into `run`: recipe.yaml (resolved), best.keras (highest validation Dice), last/ (to
@@ -35,7 +35,7 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
         resume: go on where a run in that folder stopped; a new run if there is none.
 
     Returns:
-        The history row of the best epoch.
+        The history, a row an epoch.
 
     Raises:
         StoreError: the store can't be used.
@@ -75,7 +75,7 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
         parameters=model.count_params(),
     )
     write_json(run / "manifest.json", content)
-    return best_row(history)
+    return history
 
 
 def compile_segmenter(recipe: Recipe, store: Store) -> keras.Model:
@@ -87,9 +87,7 @@ def compile_segmenter(recipe: Recipe, store: Store) -> keras.Model:
     model.compile(
         optimizer=_optimizer(recipe, training_batches(store, recipe)[1]),
         loss={
-            "probability": DiceFocalLoss(
-                loss.dice, loss.focal, loss.focal_gamma, loss.focal_alpha, loss.class_weights
-            )
+            "probability": DiceFocalLoss(loss.dice, loss.focal, loss.focal_gamma, loss.focal_alpha, loss.class_weights)
         },
         weighted_metrics={"probability": [PictureDice()]},
         # XLA made the step 2-3 times slower on TensorFlow's CPU; JAX can't do without.

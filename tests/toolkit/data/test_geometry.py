@@ -12,9 +12,7 @@ from toolkit.data.geometry import is_placeholder_spacing, is_usable_affine, to_s
 
 SPACING_MM = (0.9, 1.1, 5.0)
 SHAPE = (40, 36, 10)
-ALL_48 = [
-    np.column_stack([axes, flips]) for axes in permutations(range(3)) for flips in product((1, -1), repeat=3)
-]
+ALL_48 = [np.column_stack([axes, flips]) for axes in permutations(range(3)) for flips in product((1, -1), repeat=3)]
 # World RAS mm: the patient's left is -x, anterior is +y, superior is +z.
 LEFT_MARK, FRONT_MARK, TOP_MARK = (-11.0, 0.0, 0.0), (0.0, 12.0, 0.0), (0.0, 0.0, 17.0)
 
@@ -82,9 +80,7 @@ def test_a_labelled_mask_goes_back_to_where_its_head_came_from():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(cut.restore))(mask), stored > 90)
 
 
-@pytest.mark.parametrize(
-    ("plane", "spacing_mm"), [("coronal", (0.9, 5.0, 1.1)), ("sagittal", (5.0, 0.9, 1.1))]
-)
+@pytest.mark.parametrize(("plane", "spacing_mm"), [("coronal", (0.9, 5.0, 1.1)), ("sagittal", (5.0, 0.9, 1.1))])
 @pytest.mark.parametrize("orientation", ALL_48[::7], ids=lambda o: "".join(nib.orientations.ornt2axcodes(o)))
 def test_scans_cut_coronal_or_sagittal_stand_upright(plane, spacing_mm, orientation):
     shape = tuple(round(40 / mm) for mm in spacing_mm)

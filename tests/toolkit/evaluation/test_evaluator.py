@@ -219,9 +219,7 @@ def test_the_files_hold_what_was_returned(tmp_path):
     assert images[-1]["tumour_type"] is None
     for name in METRICS:
         assert np.mean([row[name] for row in images]) == pytest.approx(metrics["per_image_mean"][name])
-        assert np.mean([float(row[name]) for row in patients]) == pytest.approx(
-            metrics["per_patient_mean"][name]
-        )
+        assert np.mean([float(row[name]) for row in patients]) == pytest.approx(metrics["per_patient_mean"][name])
 
 
 def test_masks_are_let_go_once_their_case_is_counted(tmp_path):

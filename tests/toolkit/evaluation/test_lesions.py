@@ -76,9 +76,7 @@ def test_panoptica_agrees_on_volumes_where_lesions_merge_and_split(seed):
     corners = rng.integers([0, 0, 0], [4, 26, 26], size=(9, 3))
 
     def boxes(offset):
-        return blocks(
-            *[[(c + o, c + o + 3) for c, o in zip(x, offset, strict=True)] for x in corners], shape=shape
-        )
+        return blocks(*[[(c + o, c + o + 3) for c, o in zip(x, offset, strict=True)] for x in corners], shape=shape)
 
     truth, prediction = boxes((0, 0, 0)), boxes((0, 1, 1))
     prediction[:, :, 12:14] = False  # cuts some in two

@@ -91,14 +91,10 @@ def test_pictures_without_a_value_are_left_out():
     values, groups = patients(RNG(9), n=10)
     with_gaps = np.append(values, [math.nan] * 5)
     gaps = [*groups[:3], "patient without any", "patient without any"]
-    assert bootstrap_interval(with_gaps, [*groups, *gaps], seed=0) == bootstrap_interval(
-        values, groups, seed=0
-    )
+    assert bootstrap_interval(with_gaps, [*groups, *gaps], seed=0) == bootstrap_interval(values, groups, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("values", "groups"), [([], []), ([0.8, 0.9], ["one", "one"]), ([math.nan] * 2, "ab")]
-)
+@pytest.mark.parametrize(("values", "groups"), [([], []), ([0.8, 0.9], ["one", "one"]), ([math.nan] * 2, "ab")])
 def test_fewer_than_two_patients_tell_nothing_about_others(values, groups):
     assert all(math.isnan(end) for end in bootstrap_interval(values, groups, seed=0))
 

@@ -19,9 +19,7 @@ SPACING_MM, SHAPE = (0.9, 1.1, 5.0), (48, 44, 12)
 LESION_CENTRE_MM, LESION_RADIUS_MM = np.array([-7.0, 9.0, 6.0]), 9.0
 LESION, TISSUE = 900, 300
 LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
-ALL_48 = [
-    np.column_stack([axes, flips]) for axes in permutations(range(3)) for flips in product((1, -1), repeat=3)
-]
+ALL_48 = [np.column_stack([axes, flips]) for axes in permutations(range(3)) for flips in product((1, -1), repeat=3)]
 
 
 def oblique_affine(degrees=12.0):
@@ -182,8 +180,6 @@ def test_bright_voxels_of_a_real_scan_come_back_voxel_for_voxel(tmp_path, patter
         mask = (scan.case.images[..., 0] > threshold).astype(np.uint8)
         seen = sitk.ReadImage(str(write_mask(scan, mask, tmp_path, "real")))
         original = sitk.ReadImage(str(path))
-        np.testing.assert_array_equal(
-            sitk.GetArrayFromImage(seen), sitk.GetArrayFromImage(original) > threshold
-        )
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(seen), sitk.GetArrayFromImage(original) > threshold)
         for place in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
             np.testing.assert_allclose(getattr(seen, place)(), getattr(original, place)(), atol=1e-6)

@@ -6,6 +6,7 @@ from html import unescape
 import numpy as np
 import pytest
 
+from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image
 from toolkit.report.evaluation import write_evaluation_report
 
 MEANS = {
@@ -23,7 +24,12 @@ METRICS = {
     "per_image_mean": MEANS,
     "pooled": {**MEANS, "dice": 0.833},
     "per_patient_mean": {**MEANS, "dice": 0.799},
-    "lesion_wise": {"dice": 0.71, "sensitivity": 0.9, "false_positives_per_case": None},
+    "lesion_wise": {
+        "dice": 0.71,
+        "n_lesions": 12,
+        "false_positives_per_case": None,
+        "matching_rule": "any overlap",
+    },
     "confidence_95": {"dice": [0.78, 0.84]},
     "per_tumour_type": {"glioma": {"n_images": 20, "dice": 0.75}, "pituitary": {"n_images": 10, "dice": 0.9}},
     "n_images": 32,
@@ -70,7 +76,7 @@ def test_each_metric_has_its_levels_and_its_interval(report):
 def test_a_metric_that_is_not_defined_is_a_dash(report):
     seen = text(report())
     assert "NSD – – – –" in seen
-    assert "False positives per case –" in seen
+    assert "Dice 0.710 Lesions 12 False positives per case – Matching rule: any overlap" in seen
 
 
 def test_levels_that_are_missing_altogether_do_not_break_the_report(report):
@@ -104,6 +110,16 @@ def test_the_worst_twelve_are_listed_with_the_worst_first(report):
     assert "without-tumour" not in table
 
 
+def test_the_label_is_named_only_where_there_are_several(report):
+    def header(labels):
+        rows = [{**row, "label": labels[i % len(labels)]} for i, row in enumerate(PER_IMAGE)]
+        html = report(per_image=rows)
+        return text(html[html.index("with the lowest Dice") :])[:80]
+
+    assert "Case Slice Tumour type Dice" in header(["tumour"])
+    assert "Case Slice Label Tumour type Dice" in header(["core", "oedema"])
+
+
 def test_examples_have_their_title_as_caption_and_alternative_text(report):
     html = report(examples=[("50th percentile <i>", np.zeros((8, 8, 3), np.uint8))])
     assert html.count("50th percentile &lt;i&gt;") == 2
@@ -117,3 +133,20 @@ def test_the_curve_is_there_only_with_a_history(report):
 def test_made_up_data_is_named(report):
     assert "Synthetic phantom data" in text(report(metrics={**METRICS, "synthetic": True}))
     assert "Synthetic phantom data" not in text(report())
+
+
+def test_what_the_evaluation_gives_is_what_the_report_takes(report, tmp_path):
+    truth = np.zeros((2, 16, 16), bool)
+    truth[0, 4:8, 4:8] = True
+    results = [
+        CaseResult("case-1", "p1", truth, truth, tumour_type="glioma"),
+        CaseResult("case-2", "p2", truth, np.roll(truth, 2, axis=2), tumour_type="pituitary", synthetic=True),
+    ]
+    metrics = evaluate_cases(results, tmp_path / "evaluation")
+    per_image = read_per_image(tmp_path / "evaluation" / "per_image.csv")
+    seen = text(report(metrics=metrics, per_image=per_image))
+    # The second tumour is half hit: Dice 8 * 2 / (16 + 16); slices without tumour are right, 1.
+    assert "Dice, mean per image 0.875" in seen
+    assert "Images 4 Patients 2 Images without tumour 2" in seen
+    assert "Synthetic phantom data" in seen
+    assert seen.index("with the lowest Dice") < seen.index("case-2") < seen.index("case-1")

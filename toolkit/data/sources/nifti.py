@@ -101,17 +101,13 @@ def _read_header(path: Path, stream: BinaryIO) -> nib.Nifti1Header:
             header = header_class(block[: header_class.sizeof_hdr], endianness=order, check=False)
             if header["magic"].item().startswith((b"n+1", b"n+2")):
                 return header
-    raise SourceError(
-        f"{path}: not a NIfTI file (no NIfTI header); convert it to .nii.gz, e.g. with dcm2niix"
-    )
+    raise SourceError(f"{path}: not a NIfTI file (no NIfTI header); convert it to .nii.gz, e.g. with dcm2niix")
 
 
 def _check_header(path: Path, header: nib.Nifti1Header, file_size: int | None) -> None:
     shape = tuple(int(length) for length in header.get_data_shape())
     if len(shape) < 3 or any(length != 1 for length in shape[3:]):
-        raise SourceError(
-            f"{path}: holds an array of shape {shape}, not one volume; split it into 3-D volumes"
-        )
+        raise SourceError(f"{path}: holds an array of shape {shape}, not one volume; split it into 3-D volumes")
     if min(shape) < 1:
         raise SourceError(f"{path}: the volume of shape {shape} has no voxels; export it again")
     if math.prod(shape) > MAX_VOXELS:
@@ -127,9 +123,7 @@ def _check_header(path: Path, header: nib.Nifti1Header, file_size: int | None) -
         raise SourceError(f"{path}: the header puts the voxels at byte {offset:g}; export it again")
     expected = int(offset) + math.prod(shape) * dtype.itemsize
     if file_size is not None and file_size < expected:
-        raise SourceError(
-            f"{path}: has {file_size} bytes where its header declares {expected}; copy it again"
-        )
+        raise SourceError(f"{path}: has {file_size} bytes where its header declares {expected}; copy it again")
 
 
 def _read_data(stream: BinaryIO, header: nib.Nifti1Header) -> np.ndarray:
@@ -144,9 +138,7 @@ def _read_data(stream: BinaryIO, header: nib.Nifti1Header) -> np.ndarray:
 
 def _check_values(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
     if not is_usable_affine(affine):
-        raise SourceError(
-            f"{path}: the affine gives no three directions; repair sform and qform in the header"
-        )
+        raise SourceError(f"{path}: the affine gives no three directions; repair sform and qform in the header")
     largest = np.finfo(np.float32).max
     # NaN is the minimum of any array that holds one, and fails every comparison.
     if data.dtype.kind == "f" and not (-largest <= data.min() and data.max() <= largest):

@@ -100,9 +100,7 @@ def _tumour_box(head: Head, tumour: Tumour, reach_mm: float = 48.0, step_mm: flo
     return np.stack([inside.min(axis=1) - step_mm / 2, inside.max(axis=1) + step_mm / 2])
 
 
-def _plan_affine(
-    patient: _Patient, plane: str, rng: np.random.Generator, size: int, slices: int
-) -> np.ndarray:
+def _plan_affine(patient: _Patient, plane: str, rng: np.random.Generator, size: int, slices: int) -> np.ndarray:
     """`(4, 4)` (slice, row, column) to world mm of a stack that holds the tumour and a little more."""
     axes = np.array(PLANE_AXES[plane], float).T
     normal = int(np.abs(axes[:, 0]).argmax())

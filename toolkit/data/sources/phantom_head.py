@@ -187,9 +187,7 @@ class Head:
         self._paint_blood(signal, points, cavity, width_mm)
         return signal
 
-    def _paint_soft_parts(
-        self, signal: np.ndarray, points: np.ndarray, mottle: np.ndarray, width_mm: float
-    ) -> None:
+    def _paint_soft_parts(self, signal: np.ndarray, points: np.ndarray, mottle: np.ndarray, width_mm: float) -> None:
         skin = ellipsoid(points, (0, 0, 0), tuple(r + 14.0 for r in CAVITY_RADII_MM))
         skin = _joined(skin, ellipsoid(points, (0, 44, -64), (64, 52, 66)), 16.0)
         skin = _joined(skin, ellipsoid(points, (0, 96, -52), (12, 17, 19)), 8.0)
@@ -236,9 +234,7 @@ class Head:
         over(signal, cover(-cerebellum, width_mm), GREY)
         over(signal, cover(2.2 - cerebellum, width_mm), 0.5 * (GREY + WHITE))
 
-    def _paint_deep_parts(
-        self, signal: np.ndarray, points: np.ndarray, cavity: np.ndarray, width_mm: float
-    ) -> None:
+    def _paint_deep_parts(self, signal: np.ndarray, points: np.ndarray, cavity: np.ndarray, width_mm: float) -> None:
         x, y, z = points
         mirrored = np.stack([np.abs(x), y, z])
         for centre, radii in (
@@ -262,13 +258,9 @@ class Head:
         over(signal, cover(lateral, width_mm), CSF)
         over(signal, cover(ellipsoid(points, (0, -4, -4), (2.2, 13, 10)), width_mm), CSF)  # third ventricle
         over(signal, cover(ellipsoid(points, (0, -38, -32), (6, 5, 9)), width_mm), CSF)  # fourth ventricle
-        over(
-            signal, cover(tube(mirrored, (17, -32, 6), (13, -20, 10), 2.2), width_mm), 0.85
-        )  # choroid plexus
+        over(signal, cover(tube(mirrored, (17, -32, 6), (13, -20, 10), 2.2), width_mm), 0.85)  # choroid plexus
 
-    def _paint_blood(
-        self, signal: np.ndarray, points: np.ndarray, cavity: np.ndarray, width_mm: float
-    ) -> None:
+    def _paint_blood(self, signal: np.ndarray, points: np.ndarray, cavity: np.ndarray, width_mm: float) -> None:
         x, y, z = points
         mirrored = np.stack([np.abs(x), y, z])
         falx = np.maximum.reduce([np.abs(x) - 0.7, 24.0 - 0.004 * y * y - z, cavity])

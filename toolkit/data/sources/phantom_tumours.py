@@ -20,9 +20,7 @@ class Tumour(Protocol):
     def distance(self, head: Head, points: np.ndarray) -> np.ndarray:
         """Signed distance to the whole tumour; `points` is `(3, ...)`."""
 
-    def paint(
-        self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float
-    ) -> None:
+    def paint(self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float) -> None:
         """Paint the tumour over `signal` in place; edges are averaged over `width_mm`."""
 
 
@@ -47,9 +45,7 @@ class Meningioma:
         """Signed distance to the whole tumour; `points` is `(3, ...)`."""
         return np.maximum(ellipsoid(points, self.centre_mm, self.radii_mm), head.cavity(points) + 0.5)
 
-    def paint(
-        self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float
-    ) -> None:
+    def paint(self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float) -> None:
         """Paint a thin cleft of fluid, then the even tumour."""
         over(signal, cover(np.maximum(distance - 2.0, head.cavity(points)), width_mm), 0.22)
         over(signal, cover(distance, width_mm), 0.86 + 0.015 * head.texture.at(points, 1.2, 70.0))
@@ -75,9 +71,7 @@ class Glioma:
         lobes = 2.6 * head.texture.at(points, 0.5, 130.0)
         return np.maximum(ellipsoid(points, self.centre_mm, self.radii_mm) + lobes, head.cavity(points) + 2.0)
 
-    def paint(
-        self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float
-    ) -> None:
+    def paint(self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float) -> None:
         """Paint the swelling, the ring, then the core."""
         mottle = head.texture.at(points, 1.3, 110.0)
         swelling = np.maximum(distance - 7.0, head.cavity(points) + 3.0)
@@ -105,9 +99,7 @@ class Pituitary:
         """Signed distance to the whole tumour; `points` is `(3, ...)`."""
         return ellipsoid(points, self.centre_mm, self.radii_mm)
 
-    def paint(
-        self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float
-    ) -> None:
+    def paint(self, head: Head, points: np.ndarray, distance: np.ndarray, signal: np.ndarray, width_mm: float) -> None:
         """Paint the tumour, hardly mottled, in a thin rim of fluid."""
         over(signal, cover(distance - 1.5, width_mm), 0.2)
         over(signal, cover(distance, width_mm), 0.76 + 0.03 * head.texture.at(points, 1.0, 70.0))

@@ -58,9 +58,7 @@ def read_picture(path: Path) -> np.ndarray:
         raise SourceError(f"{path}: pages of unlike size {sorted(set(sizes))}; give each its own file")
     pixels = sum(width * height for width, height in sizes)
     if not 0 < pixels <= MAX_PIXELS:
-        raise SourceError(
-            f"{path}: declares {pixels} pixels, allowed are 1 to {MAX_PIXELS}; crop or split it"
-        )
+        raise SourceError(f"{path}: declares {pixels} pixels, allowed are 1 to {MAX_PIXELS}; crop or split it")
     pages = _decode(path, data, len(sizes))
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         raise SourceError(f"{path}: pages of unlike size or type; give each its own file")

@@ -123,9 +123,7 @@ def _block(x, filters: int, kernel: int, stride: int, expansion: int, name: str)
     inputs, channels = x, x.shape[-1]
     if expansion > 1:
         x = _conv_norm(x, channels * expansion, 1, 1, f"{name}_expand")
-    x = keras.layers.DepthwiseConv2D(
-        kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
-    )(x)
+    x = keras.layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(x)
     x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_depthwise_norm")(x)
     x = keras.layers.ReLU(6.0, name=f"{name}_depthwise_relu")(x)
     x = _conv_norm(x, filters, 1, 1, f"{name}_project", activation=False)

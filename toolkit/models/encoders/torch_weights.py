@@ -92,7 +92,15 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
             tensors = unpickler.load()
             _fill(unpickler.storages, _StateDictUnpickler(file).load(), file)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         raise ModelError(f"{path}: can't be read as PyTorch weights ({error}); install the file again") from error
 
 

