@@ -49,6 +49,7 @@ setup(
             "mypy>=1.11",
             "panoptica>=1.3",
             "pytest>=8.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.6",
             "scikit-image>=0.24",
             "SimpleITK>=2.4",

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import typer
@@ -15,15 +15,15 @@ import typer
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def start(command: Callable[..., None]) -> None:
-    """Run a function as a command of its own."""
+def single_command(command: Callable[..., None]) -> typer.Typer:
+    """A function as a command of its own."""
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command()(command)
-    app()
+    return app
 
 
 @contextmanager
@@ -35,10 +35,9 @@ def one_line_errors(debug: bool) -> Iterator[None]:
     """
     from toolkit.errors import ToolkitError
 
-    if not debug:
-        _quiet_libraries()
     try:
-        yield
+        with nullcontext() if debug else _quiet_libraries():
+            yield
     except ToolkitError as error:
         if debug:
             raise
@@ -56,9 +55,22 @@ def _fail(message: str, exit_code: int) -> None:
     raise typer.Exit(exit_code)
 
 
-def _quiet_libraries() -> None:
-    """TensorFlow prints pages on start-up; what a user must know, the commands say."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep native libraries off the terminal: TensorFlow prints pages on start-up and can't be told not to.
+
+    They write to file descriptor 2 directly; Python's own stderr goes on to where it went.
+    """
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    before, kept = sys.stderr, os.dup(2)
+    if before is sys.__stderr__:
+        sys.stderr = os.fdopen(os.dup(kept), "w", buffering=1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.app import Debug, one_line_errors, start
+from cli.app import Debug, one_line_errors, single_command
 
 
 class Part(StrEnum):
@@ -50,10 +50,7 @@ def evaluate(
         typer.echo(f"report: {out / 'report.html'}\npicture: {out / 'examples.png'}")
 
 
-def main() -> None:
-    """Entry point."""
-    start(evaluate)
-
+main = single_command(evaluate)
 
 if __name__ == "__main__":
     main()

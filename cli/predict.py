@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.app import Debug, one_line_errors, start
+from cli.app import Debug, one_line_errors, single_command
 
 
 def predict(
@@ -42,10 +42,7 @@ def predict(
             raise SourceError(first + (f" (and {len(others)} more; see {out / 'summary.json'})" if others else ""))
 
 
-def main() -> None:
-    """Entry point."""
-    start(predict)
-
+main = single_command(predict)
 
 if __name__ == "__main__":
     main()

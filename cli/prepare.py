@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.app import Debug, one_line_errors, start
+from cli.app import Debug, one_line_errors, single_command
 
 
 class Kind(StrEnum):
@@ -49,10 +49,7 @@ def prepare(
         typer.echo(f"store: {out}")
 
 
-def main() -> None:
-    """Entry point."""
-    start(prepare)
-
+main = single_command(prepare)
 
 if __name__ == "__main__":
     main()

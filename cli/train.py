@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.app import Debug, one_line_errors, start
+from cli.app import Debug, one_line_errors, single_command
 
 
 def train(
@@ -48,10 +48,7 @@ def train(
         typer.echo(f"model: {folder / 'best.keras'}\nreport: {folder / 'report.html'}")
 
 
-def main() -> None:
-    """Entry point."""
-    start(train)
-
+main = single_command(train)
 
 if __name__ == "__main__":
     main()

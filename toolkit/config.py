@@ -19,9 +19,9 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 class Section(BaseModel):
-    """A part of a recipe; unknown keys are refused."""
+    """A part of a recipe; unknown keys, NaN and infinity are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class WindowRecipe(Section):
@@ -173,7 +173,7 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = find_recipe(name)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2024-13-45
         raise RecipeError(f"{path}: not a readable YAML file ({_one_line(error)})") from error
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
@@ -201,7 +201,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise RecipeError(f"--set {override}: {section} is not a section")
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise RecipeError(f"--set {override}: {_one_line(error)}") from error
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,8 @@ THUMBNAIL = 16
 # Two pictures whose thumbnails correlate above this are taken for one: neighbouring
 # slices of a scan stay well below it, a re-encoded copy does not.
 NEAR_DUPLICATE = 0.9995
+# All that follows computes in float32.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class IntegrityGate:
         self._thumbnails: list[np.ndarray] = []
         self._seen: list[tuple[str, str]] = []
         self._families: dict[str, dict[str, str]] = {}
-        self._names: Counter[str] = Counter()
+        self._names: set[str] = set()
 
     def error(self, file: Path, rule: str, message: str) -> None:
         """Note an error about a file."""
@@ -81,8 +83,8 @@ class IntegrityGate:
             self.error(file, "no-patient", "names no patient, so it can't be split by patient; leave it out")
         if image.size == 0:
             self.error(file, "empty-image", "the image has no pixels; fetch the file again")
-        elif not np.isfinite(image).all():
-            self.error(file, "not-finite", "the image holds NaN or infinity; repair or leave it out")
+        elif not (np.abs(image) <= LARGEST).all():  # NaN fails every comparison
+            self.error(file, "not-finite", "the image holds NaN, infinity or numbers beyond float32; leave it out")
         elif mask is not None and mask.shape != image.shape:
             self.error(file, "mask-shape", f"mask {mask.shape} does not fit image {image.shape}; leave it out")
         elif mask is not None and not _is_binary(mask):
@@ -97,10 +99,15 @@ class IntegrityGate:
         self._families.setdefault(family, {}).setdefault(patient, str(file))
 
     def unique_name(self, name: str) -> str:
-        """`name`, safe as a file name, with a number behind it if it was given out before."""
+        """`name`, safe as a file name, with a number behind it if it was given out before.
+
+        Names that differ only in the case of letters count as the same: some file systems see it so.
+        """
         safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name) or "case"
-        self._names[safe] += 1
-        return safe if self._names[safe] == 1 else f"{safe}_{self._names[safe]}"
+        numbered = (f"{safe}_{number}" for number in count(2))
+        unique = next(n for n in chain([safe], numbered) if n.casefold() not in self._names)
+        self._names.add(unique.casefold())
+        return unique
 
     def finish(self, skip_bad: bool) -> list[Finding]:
         """Compare all pictures and patients, and judge.

@@ -67,8 +67,8 @@ def check_no_leak(splits: Mapping[str, Sequence[str]], origin: str) -> None:
 def _deal(classes: Mapping[str, str], shares: list[float], seed: int) -> list[list[str]]:
     """Deal one by one, class after class, each time to the part furthest below its share.
 
-    This keeps both the parts' sizes and the classes within them as near to the
-    shares as whole groups allow.
+    This keeps the parts' sizes within one group of the shares, and the classes
+    within a part within one and a half.
     """
     rng = np.random.default_rng([seed, len(shares)])
     parts: list[list[str]] = [[] for _ in shares]

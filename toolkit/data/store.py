@@ -157,9 +157,12 @@ class Store:
             Images `(n, height, width, modalities)` as stored, mask `(n, height, width)` uint8.
 
         Raises:
-            StoreError: a shard is damaged.
+            StoreError: a shard is damaged, or no block holds a slice.
         """
         wanted = np.asarray(slices)
+        missing = [s for s in wanted.tolist() if not any(b.start <= s < b.stop for b in record.blocks)]
+        if missing:
+            raise StoreError(f"{self.path}: case {record.case} has no slice {missing[0]}; prepare the store again")
         images = np.empty((len(wanted), *record.shape[1:]), record.dtype)
         mask = np.empty(images.shape[:3], np.uint8)
         for block in record.blocks:
@@ -218,6 +221,9 @@ class Store:
                 raise StoreError(f"{origin}: split {name} does not list the patient groups of its cases")
         if set(splits.by_patient) != set(PARTS) or len(folds) != N_FOLDS:
             raise StoreError(f"{origin}: splits are not complete; prepare the store again")
+        unknown = {case for part in splits.by_slice_leaking.values() for case, _ in part} - set(self._cases)
+        if unknown:
+            raise StoreError(f"{origin}: split by_slice_leaking names no case of the store; prepare the store again")
         self._check_patients(origin)
 
     def _check_patients(self, origin: str) -> None:
@@ -255,5 +261,8 @@ def _inflate(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size > MAX_BLOCK_BYTES:
         raise ValueError("block is too large")
-    inflated = zlib.decompressobj().decompress(data, size)
+    stream = zlib.decompressobj()
+    inflated = stream.decompress(data, size + 1)  # one more than there is, so that the checksum at the end is read
+    if not stream.eof:
+        raise ValueError("block is not whole")
     return np.frombuffer(inflated, np.dtype(dtype).newbyteorder("<")).reshape(shape)

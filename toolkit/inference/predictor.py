@@ -113,7 +113,10 @@ def find_model(path: Path) -> Path:
         ModelError: there is none.
     """
     path = Path(path)
-    candidates = [path / "best.keras", path, MODELS / path.name, MODELS / f"{path.name}.keras"]
+    candidates = [path / "best.keras", path]
+    if path == Path(path.name) and not path.exists():
+        # Only a bare name: a path that was mistyped must not find another model of the same name.
+        candidates += [MODELS / path, MODELS / f"{path}.keras"]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

@@ -28,9 +28,11 @@ class AttentionGate(keras.layers.Layer):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.skip_conv = keras.layers.Conv2D(filters, 1, use_bias=False, name="skip_conv")
-        self.gating_conv = keras.layers.Conv2D(filters, 1, name="gating_conv")
-        self.psi = keras.layers.Conv2D(1, 1, activation="sigmoid", name="psi")
+        # The gate's own precision, also where a float16 model is loaded into a float32 session.
+        dtype = self.dtype_policy
+        self.skip_conv = keras.layers.Conv2D(filters, 1, use_bias=False, dtype=dtype, name="skip_conv")
+        self.gating_conv = keras.layers.Conv2D(filters, 1, dtype=dtype, name="gating_conv")
+        self.psi = keras.layers.Conv2D(1, 1, activation="sigmoid", dtype=dtype, name="psi")
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
         """Build the three 1x1 convolutions."""

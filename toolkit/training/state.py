@@ -51,7 +51,7 @@ def load_state(folder: Path, model: keras.Model) -> tuple[list[dict[str, Any]], 
             for name, variable in _variables(model):
                 variable.assign(arrays[name])
             progress = json.loads(str(arrays["progress"]))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{file}: can't be resumed from ({' '.join(str(error).split())}); start again with another --out"
         ) from error

@@ -10,7 +10,7 @@ import keras
 from toolkit.config import Recipe, load_recipe
 from toolkit.data.pipeline import WindowSet, training_batches, validation_batches
 from toolkit.data.store import Store
-from toolkit.errors import ModelError, UsageError
+from toolkit.errors import ModelError, ToolkitError, UsageError
 from toolkit.files import atomic_path, write_csv, write_json
 from toolkit.losses import DiceFocalLoss
 from toolkit.manifest import Manifest
@@ -42,6 +42,7 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
         UsageError: `run` is in use, or was made by another recipe.
         ModelError: weights or the state to resume from can't be read.
         OutputError: `run` can't be written.
+        ToolkitError: stopped with Ctrl-C; the finished epochs are kept.
     """
     manifest = Manifest(recipe.seed)
     store = Store(store_path)
@@ -93,6 +94,8 @@ def compile_segmenter(recipe: Recipe, store: Store) -> keras.Model:
         # XLA made the step 2-3 times slower on TensorFlow's CPU; JAX can't do without.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+    # Else its variables are made while the step is traced, and it is traced twice.
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -126,16 +129,20 @@ def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper
         return
     batches, steps = training_batches(store, recipe, first_epoch=done)
     pictures = TensorBoardLog(run / "tensorboard", WindowSet(store, "val", recipe, augment=False))
-    model.fit(
-        batches,
-        epochs=recipe.training.epochs,
-        initial_epoch=done,
-        steps_per_epoch=steps,
-        validation_data=validation_batches(store, recipe),
-        callbacks=[Progress(steps, recipe.training.epochs), pictures, bookkeeper],
-        shuffle=False,  # the pipeline has shuffled
-        verbose=0,
-    )
+    try:
+        model.fit(
+            batches,
+            epochs=recipe.training.epochs,
+            initial_epoch=done,
+            steps_per_epoch=steps,
+            validation_data=validation_batches(store, recipe),
+            callbacks=[Progress(steps, recipe.training.epochs), pictures, bookkeeper],
+            shuffle=False,  # the pipeline has shuffled
+            verbose=0,
+        )
+    except KeyboardInterrupt as error:
+        finished = len(bookkeeper.history)
+        raise ToolkitError(f"{run}: stopped after {finished} finished epochs; go on with --resume") from error
 
 
 def _has_stopped(bookkeeper: Bookkeeper) -> bool:

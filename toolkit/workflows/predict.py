@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.data.intensity import intensity_range
 from toolkit.data.sources.scans import Scan, find_scans, read_scan, unique_names
-from toolkit.errors import ToolkitError
+from toolkit.errors import SourceError, ToolkitError
 from toolkit.files import write_json
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import write_mask
@@ -29,7 +29,7 @@ def predict(inputs: list[Path], model: Path, out: Path) -> dict[str, Any]:
     """Mark the tumour in every scan of `inputs`.
 
     Writes into `out`: `NAME_mask.*`, `NAME_overlay.png`, summary.json, report.html and manifest.json. A scan
-    that can't be read is reported and the others are finished.
+    that can't be read is reported and the others are finished; if none can be read, nothing is written.
 
     Args:
         inputs: NIfTI, .mat, PNG, TIFF or JPEG files, or folders of them.
@@ -40,7 +40,7 @@ def predict(inputs: list[Path], model: Path, out: Path) -> dict[str, Any]:
         The content of summary.json.
 
     Raises:
-        SourceError: there is nothing to read.
+        SourceError: there is nothing to read, or nothing that can be read.
         ModelError: the model can't be read.
         OutputError: `out` can't be written.
     """
@@ -84,6 +84,9 @@ class _Run:
                 self.failed[str(path)] = str(error)
                 continue
             yield self._finish(scan, name, probability)
+        if not self.done:
+            # Nothing to show: stop here, so that no empty report is left behind.
+            raise SourceError(next(iter(self.failed.values())))
 
     def _finish(self, scan: Scan, name: str, probability: np.ndarray) -> PredictedCase:
         case, mask = scan.case, self.predictor.mask(probability)

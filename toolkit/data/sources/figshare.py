@@ -19,6 +19,8 @@ CLASSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 # `cvind.mat` in the original folder holds the author's folds, no slice.
 NOT_A_SLICE = "cvind.mat"
 MAX_SIDE_PIXELS = 8192
+# Types that MATLAB or a converter may write and a store does not keep; the wider one holds their values.
+WIDER_TYPE = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ def _checked(path: Path, gate: IntegrityGate) -> FigshareSlice | None:
     except SourceError as error:
         gate.error(path, "unreadable", str(error).removeprefix(f"{path}: "))
         return None
+    if item.mask is None:
+        gate.error(path, "no-mask", "has no tumorMask, so there is no truth to learn from; leave it out")
+        return None
     gate.see_patient(path, item.patient, patient_stem(item.patient))
     return item if gate.check_slice(path, item.image, item.mask, item.patient) else None
 
@@ -139,7 +144,7 @@ def _continues(last: FigshareSlice, item: FigshareSlice) -> bool:
 
 def _case(run: list[FigshareSlice], gate: IntegrityGate) -> Case:
     first = run[0]
-    masks = [np.zeros(i.image.shape, np.uint8) if i.mask is None else (i.mask != 0).astype(np.uint8) for i in run]
+    masks = [(item.mask != 0).astype(np.uint8) for item in run if item.mask is not None]
     return Case(
         images=np.stack([item.image for item in run])[..., None],
         mask=np.stack(masks),
@@ -163,8 +168,8 @@ def _array(data, name: str, path: Path) -> np.ndarray:
     if dataset.dtype.kind not in "iufb":
         raise SourceError(f"{path}: {name} holds no numbers; fetch the file again")
     array = dataset[()].T
-    # h5py hands out big-endian and float16 arrays as they are; the store knows native types.
-    return np.ascontiguousarray(array, np.float32 if array.dtype == np.float16 else array.dtype.newbyteorder("="))
+    # h5py hands out big-endian arrays as they are; the store knows native types.
+    return np.ascontiguousarray(array, WIDER_TYPE.get(array.dtype.name, array.dtype.newbyteorder("=")))
 
 
 def _vector(data, name: str) -> np.ndarray:

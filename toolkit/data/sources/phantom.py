@@ -18,6 +18,7 @@ from toolkit.data.sources.phantom_head import Head
 from toolkit.data.sources.phantom_tumours import TUMOUR_TYPES, Tumour
 from toolkit.errors import UsageError
 
+SYNTHETIC_MARK = b"synthetic phantom"  # in the description of a NIfTI file
 FIELD_OF_VIEW_MM = 230.4  # 256 pixels of 0.9 mm
 BLANK_PART = 0.2  # of a stack's slices, beyond the tumour
 NOISE = 0.025  # deviation of either channel, fat being 1

@@ -14,7 +14,9 @@ import numpy as np
 
 from toolkit.data.case import Case
 from toolkit.data.geometry import Slices, is_placeholder_spacing, to_slices
+from toolkit.data.sources.figshare import read_slice
 from toolkit.data.sources.nifti import NiftiVolume, read_volume
+from toolkit.data.sources.phantom import SYNTHETIC_MARK
 from toolkit.data.sources.pictures import read_picture
 from toolkit.errors import SourceError
 
@@ -211,18 +213,21 @@ def _scan_of_volumes(volumes: dict[str, NiftiVolume], path: Path) -> Scan:
         affine=cut.affine,
         spacing_mm=None if placeholder else cut.spacing_mm,
         plane=cut.plane,
+        synthetic=bytes(header["descrip"].tobytes()).startswith(SYNTHETIC_MARK),
     )
     return Scan(path, "nifti", case, placeholder, cut.restore, header)
 
 
 def _read_mat(path: Path, modality: str) -> Scan:
-    from toolkit.data.sources.figshare import read_slice
-
     read = read_slice(path)
+    if not np.isfinite(read.image).all() or read.image.size == 0:
+        raise SourceError(f"{path}: the image is empty or holds NaN or infinity; repair the file")
+    if read.mask is not None and read.mask.shape != read.image.shape:
+        raise SourceError(f"{path}: mask {read.mask.shape} does not fit image {read.image.shape}; repair the file")
     case = Case(
         read.image[np.newaxis, ..., np.newaxis],
         None if read.mask is None else read.mask[np.newaxis],
-        patient=read.patient,
+        patient=read.patient or safe_name(path),
         case=safe_name(path),
         modalities=(modality,),
         tumour_type=read.label_name,

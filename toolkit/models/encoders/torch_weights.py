@@ -20,6 +20,18 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
 _MAX_VALUES = 500_000_000
+# What a pickle that was cut short or changed raises, by trial; a length gone wrong asks for more memory than there is.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    pickle.UnpicklingError,
+)
 
 
 class _Storage:
@@ -92,16 +104,9 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
             tensors = unpickler.load()
             _fill(unpickler.storages, _StateDictUnpickler(file).load(), file)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise ModelError(f"{path}: can't be read as PyTorch weights ({error}); install the file again") from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{path}: can't be read as PyTorch weights ({reason}); install the file again") from error
 
 
 def _fill(storages: dict[str, _Storage], keys: list[str], file: BinaryIO) -> None:

@@ -1,0 +1,47 @@
+# make demo and make test need Python 3.11 or newer, make and the package index; nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   train on synthetic phantoms, judge on others, and show where the report is (under 10 minutes)"
+	@echo "make test   lint, types and tests (under 10 minutes)"
+	@echo "make clean  remove .venv and what demo and test made"
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/python setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/installed-test: .venv/python setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@ .venv/installed
+
+demo: .venv/installed
+	rm -rf $(DEMO)
+	$(BIN)/bts-prepare phantom --out $(DEMO)/store --patients 40 --size 64
+	$(BIN)/bts-train demo --data $(DEMO)/store --out $(DEMO)/run
+	$(BIN)/bts-evaluate $(DEMO)/run --data $(DEMO)/store --split test --out $(DEMO)/evaluation
+	$(BIN)/python -m toolkit.workflows.phantom_scan $(DEMO)/phantom.nii.gz
+	$(BIN)/bts-predict $(DEMO)/phantom.nii.gz --model $(DEMO)/run --out $(DEMO)/prediction
+	@echo
+	@echo "Synthetic phantoms only: this shows that the toolkit works, not how well it does on people."
+	@echo "Open in a browser:  $(DEMO)/evaluation/report.html  and  $(DEMO)/prediction/report.html"
+	@echo "Picture:            $(DEMO)/evaluation/examples.png"
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+clean:
+	rm -rf .venv $(DEMO) *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Start a command as a user does, in a process of its own."""
+
+    def start(name: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"cli.{name}", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_command(command):
+    """Run a command to its end: (exit code, stdout, stderr)."""
+
+    def run(name: str, *arguments: object, **environment: str) -> tuple[int, str, str]:
+        process = command(name, *arguments, **environment)
+        out, err = process.communicate(timeout=400)
+        return process.returncode, out, err
+
+    return run

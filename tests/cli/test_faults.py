@@ -1,0 +1,139 @@
+"""Whatever is wrong with the input: one line that names it, exit code 1 or 2, nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cli.evaluate import main as evaluate
+from cli.predict import main as predict
+from cli.prepare import main as prepare
+from cli.train import main as train
+
+
+def refused(app, *arguments: object, code: int = 1) -> str:
+    """The one line a command ends with."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def write_mat(path: Path, image: np.ndarray | None = None, mask: np.ndarray | None = None, root: str = "cjdata") -> Path:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (40, 40)).astype(np.int16) if image is None else image
+    mask = np.zeros((40, 40), np.uint8) if mask is None else mask
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with h5py.File(path, "w") as file:
+        file[f"{root}/image"], file[f"{root}/tumorMask"] = image.T, mask.T
+        file[f"{root}/label"] = np.array([[1.0]])
+        file[f"{root}/PID"] = np.array([[ord(c)] for c in "100360"], np.uint16)
+    return path
+
+
+def truncated(path: Path) -> Path:
+    write_mat(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+FAULTS = {
+    "truncated": truncated,
+    "without cjdata": lambda path: write_mat(path, root="other"),
+    "mask of another shape": lambda path: write_mat(path, mask=np.zeros((30, 40), np.uint8)),
+    "NaN": lambda path: write_mat(path, image=np.full((40, 40), np.nan, np.float32)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_prepare_names_the_bad_file_and_writes_no_store(tmp_path, fault):
+    write_mat(tmp_path / "in" / "1.mat")
+    FAULTS[fault](tmp_path / "in" / "2.mat")
+    line = refused(prepare, "figshare", tmp_path / "in", "--out", tmp_path / "store")
+    assert str(tmp_path / "in" / "2.mat") in line
+    assert "--skip-bad" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_prepare_of_an_empty_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    assert "no .mat file" in refused(prepare, "figshare", tmp_path / "in", "--out", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_prepare_into_a_place_that_cannot_be_written(tmp_path):
+    write_mat(tmp_path / "in" / "1.mat")
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "store"
+    assert str(out) in refused(prepare, "figshare", tmp_path / "in", "--out", out)
+
+
+def test_prepare_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    write_mat(tmp_path / "in" / "1.mat")
+    monkeypatch.setattr("toolkit.data.store_writer.StoreWriter.add", full)
+    assert "No space left" in refused(prepare, "figshare", tmp_path / "in", "--out", tmp_path / "store")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_train_with_an_unknown_key_says_what_is_allowed(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("training: {epoch: 3}\n")
+    line = refused(train, recipe, "--data", tmp_path, code=2)
+    assert "training.epoch: unknown key" in line
+    assert "epochs" in line
+
+
+def test_train_with_a_missing_recipe_lists_those_that_ship(tmp_path):
+    assert "tiny" in refused(train, "no-such-recipe", "--data", tmp_path, code=2)
+
+
+def test_train_without_a_store(tmp_path):
+    line = refused(train, "tiny", "--data", tmp_path / "store", "--out", tmp_path / "run")
+    assert "bts-prepare" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("app", [predict, evaluate])
+def test_a_missing_model(tmp_path, app):
+    scan = write_mat(tmp_path / "1.mat")
+    missing = tmp_path / "run"
+    arguments = (scan, "--model", missing) if app is predict else (missing, "--data", tmp_path)
+    line = refused(app, *arguments, "--out", tmp_path / "out")
+    assert str(missing) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_predict_without_a_scan_in_the_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    line = refused(predict, tmp_path / "in", "--model", tmp_path, "--out", tmp_path / "out")
+    assert "no scan found" in line
+
+
+def test_wrong_use_is_exit_code_2(tmp_path):
+    assert CliRunner().invoke(prepare, ["dicom-of-mars"]).exit_code == 2
+    assert CliRunner().invoke(train, []).exit_code == 2
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = CliRunner().invoke(train, ["no-such-recipe", "--data", str(tmp_path), "--debug"])
+    assert type(result.exception).__name__ == "RecipeError"
+
+
+def test_ctrl_c_while_preparing_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    write_mat(tmp_path / "in" / "1.mat")
+    monkeypatch.setattr("toolkit.data.store_writer.StoreWriter.add", interrupt)
+    assert "stopped" in refused(prepare, "figshare", tmp_path / "in", "--out", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+

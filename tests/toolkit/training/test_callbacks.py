@@ -1,0 +1,137 @@
+"""What is booked at the end of an epoch, in which order, and when training stops."""
+
+import csv
+
+import pytest
+
+from toolkit.training import callbacks
+from toolkit.training.callbacks import Bookkeeper, Progress, best_row
+
+
+class FakeOptimizer:
+    learning_rate = 0.125
+
+
+class FakeModel:
+    """What a callback needs of a model."""
+
+    optimizer = FakeOptimizer()
+    stop_training = False
+
+
+@pytest.fixture
+def booked(monkeypatch):
+    """Names of the files in the order in which they were written."""
+    written = []
+    write_csv = callbacks.write_csv
+
+    def remember_csv(path, rows):
+        written.append(path.name)
+        write_csv(path, rows)
+
+    monkeypatch.setattr(callbacks, "write_csv", remember_csv)
+    monkeypatch.setattr(
+        callbacks, "save_state", lambda folder, model, history, seconds: written.append((folder.name, len(history)))
+    )
+    return written
+
+
+def run(folder, booked, dices, patience=0, history=None):
+    """Epochs with these validation Dices, until training is stopped."""
+    bookkeeper = Bookkeeper(
+        folder, history if history is not None else [], 0.0, lambda model, path: booked.append(path.name), patience
+    )
+    model = FakeModel()
+    bookkeeper.set_model(model)
+    for epoch, dice in enumerate(dices, start=len(bookkeeper.history)):
+        bookkeeper.on_epoch_end(epoch, {"loss": 1.0 - dice, "val_dice": dice})
+        if model.stop_training:
+            break
+    return bookkeeper
+
+
+def test_the_history_has_a_row_for_each_epoch(tmp_path, booked):
+    bookkeeper = run(tmp_path, booked, [0.25, 0.5])
+    assert bookkeeper.history == [
+        {"epoch": 1, "loss": 0.75, "val_dice": 0.25, "learning_rate": 0.125},
+        {"epoch": 2, "loss": 0.5, "val_dice": 0.5, "learning_rate": 0.125},
+    ]
+    with (tmp_path / "history.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["epoch", "loss", "val_dice", "learning_rate"],
+            ["1", "0.75", "0.25", "0.125"],
+            ["2", "0.5", "0.5", "0.125"],
+        ]
+
+
+def test_the_best_model_is_written_when_there_is_a_better_one_and_the_state_always_last(tmp_path, booked):
+    run(tmp_path, booked, [0.2, 0.1, 0.3])
+    assert booked == [
+        *["best.keras", "history.csv", ("last", 1)],
+        *["history.csv", ("last", 2)],
+        *["best.keras", "history.csv", ("last", 3)],
+    ]
+
+
+def test_of_equals_the_first_is_the_best(tmp_path, booked):
+    bookkeeper = run(tmp_path, booked, [0.2, 0.3, 0.3])
+    assert booked.count("best.keras") == 2
+    assert best_row(bookkeeper.history)["epoch"] == 2
+
+
+def test_training_stops_after_so_many_epochs_without_gain(tmp_path, booked):
+    bookkeeper = run(tmp_path, booked, [0.1, 0.3, 0.2, 0.3, 0.9], patience=2)
+    assert [row["epoch"] for row in bookkeeper.history] == [1, 2, 3, 4]
+
+
+def test_a_gain_within_patience_keeps_training_going(tmp_path, booked):
+    bookkeeper = run(tmp_path, booked, [0.1, 0.05, 0.2, 0.15, 0.3], patience=2)
+    assert len(bookkeeper.history) == 5
+
+
+def test_patience_zero_never_stops(tmp_path, booked):
+    assert len(run(tmp_path, booked, [0.9, *[0.1] * 9]).history) == 10
+
+
+def test_a_resumed_run_decides_as_an_unbroken_one(tmp_path, booked):
+    dices = [0.1, 0.3, 0.2, 0.25, 0.9]
+    unbroken = run(tmp_path, booked, dices, patience=2).history
+    whole = list(booked)
+    booked.clear()
+    first = run(tmp_path, booked, dices[:3], patience=2).history
+    resumed = run(tmp_path, booked, dices[3:], patience=2, history=first)
+    assert resumed.history == unbroken
+    assert booked == whole
+
+
+def test_seconds_count_on_from_before_the_break(tmp_path):
+    bookkeeper = Bookkeeper(tmp_path, [], 100.0, lambda model, path: None, 0)
+    assert 100.0 <= bookkeeper.seconds < 101.0
+
+
+def test_progress_says_epoch_metrics_and_time_left(capsys, monkeypatch):
+    now = iter([50.0, 110.0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(now, 110.0))
+    progress = Progress(steps=4, epochs=3)
+    monkeypatch.setattr(progress, "bar", SilentBar())
+    progress.on_epoch_begin(0)
+    progress.on_train_batch_end(0)
+    progress.on_epoch_end(0, {"loss": 0.5, "val_dice": 0.25})
+    # One epoch took 60 s, two are left.
+    assert capsys.readouterr().out == "epoch 1/3  loss 0.5000  val_dice 0.2500  60 s  (2 min left)\n"
+    assert progress.bar.moved == 1
+
+
+class SilentBar:
+    """A bar that asks no clock."""
+
+    moved = 0
+
+    def add_task(self, *_, **__):
+        return 1
+
+    def advance(self, _):
+        self.moved += 1
+
+    def remove_task(self, _):
+        pass
