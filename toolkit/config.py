@@ -27,8 +27,8 @@ class Section(BaseModel):
 class WindowRecipe(Section):
     """Slices of a window and the halo that gives context only (see `toolkit.data.windows`)."""
 
-    slices: int = Field(4, ge=1, le=64)
-    halo: int = Field(1, ge=0)
+    slices: int = Field(4, ge=1, le=64, description="neighbouring slices the model sees at once")
+    halo: int = Field(1, ge=0, description="slices at either side that give context only")
 
     @model_validator(mode="after")
     def _some_slice_counts(self) -> WindowRecipe:
@@ -41,7 +41,9 @@ class DataRecipe(Section):
     """Which slices train, which validate, and how they are put into batches."""
 
     store: Path | None = Field(None, description="folder written by bts-prepare; --data overrides it")
-    split: Literal["by_patient", "folds", "by_slice_leaking"] = "by_patient"
+    split: Literal["by_patient", "folds", "by_slice_leaking"] = Field(
+        "by_patient", description="the leaking one only shows what leaking does"
+    )
     fold: int = Field(0, ge=0, le=4, description="validation fold where split is folds")
     image_size: int = Field(128, ge=32, le=1024, multiple_of=32, description="height and width in pixels")
     window: WindowRecipe = WindowRecipe()
@@ -52,7 +54,7 @@ class AugmentationRecipe(Section):
     """Ranges of the random changes; 0 (or false) switches one off."""
 
     probability: Fraction = Field(0.9, description="chance that a window is changed at all")
-    rotation_degrees: float = Field(20.0, ge=0, le=180)
+    rotation_degrees: float = Field(20.0, ge=0, le=180, description="largest angle, either way")
     flip: bool = Field(True, description="left-right")
     zoom: float = Field(0.15, ge=0, lt=1, description="scale is drawn from [1 - zoom, 1 + zoom]")
     shift: float = Field(0.08, ge=0, lt=1, description="fraction of the width")
@@ -66,30 +68,34 @@ class AugmentationRecipe(Section):
 class EnhancerRecipe(Section):
     """The slice-sequence enhancer in front of the U-Net."""
 
-    kind: Literal["convlstm", "none"] = "convlstm"
-    filters: int = Field(8, ge=1)
+    kind: Literal["convlstm", "none"] = Field("convlstm", description="what enhances the slices before the U-Net")
+    filters: int = Field(8, ge=1, description="of each direction of the ConvLSTM")
 
 
 class ModelRecipe(Section):
     """Enhancer and attention U-Net."""
 
     enhancer: EnhancerRecipe = EnhancerRecipe()
-    encoder: Literal["efficientnet-b0", "efficientnet-lite0"] = "efficientnet-lite0"
-    encoder_weights: Literal["imagenet", "none"] = "imagenet"
+    encoder: Literal["efficientnet-b0", "efficientnet-lite0"] = Field(
+        "efficientnet-lite0", description="b0 has squeeze-and-excitation, lite0 is faster"
+    )
+    encoder_weights: Literal["imagenet", "none"] = Field(
+        "imagenet", description="lite0's come from a package, b0's are downloaded by Keras"
+    )
     decoder_filters: tuple[int, int, int, int, int] = Field(
         (160, 96, 64, 32, 16), description="filters from the deepest level up to full resolution"
     )
-    attention: bool = True
-    dropout: float = Field(0.2, ge=0, lt=1)
+    attention: bool = Field(True, description="attention gate on each skip connection")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped after each decoder level")
     mask_classes: int = Field(1, ge=1, description="1: tumour or not; K: one channel for each label 1..K")
 
 
 class LossRecipe(Section):
     """Weighted sum of Dice and focal loss."""
 
-    dice: NonNegative = 1.0
-    focal: NonNegative = 1.0
-    focal_gamma: NonNegative = 2.0
+    dice: NonNegative = Field(1.0, description="weight of the Dice loss")
+    focal: NonNegative = Field(1.0, description="weight of the focal loss")
+    focal_gamma: NonNegative = Field(2.0, description="how much less easy pixels count")
     focal_alpha: Fraction = Field(0.75, description="weight of tumour pixels; 1 - alpha of the rest")
     class_weights: tuple[NonNegative, ...] | None = Field(None, description="one for each mask class")
 
@@ -103,12 +109,12 @@ class LossRecipe(Section):
 class TrainingRecipe(Section):
     """Optimiser, schedule and stopping."""
 
-    epochs: int = Field(30, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_epochs: NonNegative = 1.0
+    epochs: int = Field(30, ge=1, description="passes over the training windows")
+    learning_rate: float = Field(1e-3, gt=0, description="of AdamW, after the warm-up")
+    warmup_epochs: NonNegative = Field(1.0, description="linear rise of the learning rate; cosine decay follows")
     final_learning_rate: Fraction = Field(0.01, description="fraction of learning_rate at the end of the cosine")
-    weight_decay: NonNegative = 1e-4
-    gradient_clip_norm: float = Field(1.0, gt=0)
+    weight_decay: NonNegative = Field(1e-4, description="not on biases and norms")
+    gradient_clip_norm: float = Field(1.0, gt=0, description="largest global norm of a step's gradient")
     early_stopping_epochs: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
     mixed_precision: bool = Field(False, description="float16 compute; pays on GPUs only")
 
@@ -116,8 +122,10 @@ class TrainingRecipe(Section):
 class Recipe(Section):
     """A whole run."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = Field(1, ge=0, lt=2**31)
+    name: str = Field(
+        "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default folder of the run: runs/NAME"
+    )
+    seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order, augmentation and dropout")
     data: DataRecipe = DataRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     model: ModelRecipe = ModelRecipe()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 THREADS = 2
+ENDLESS = -1  # tf.data.INFINITE_CARDINALITY
 
 
 class WindowSet:
@@ -99,7 +100,7 @@ def training_batches(store: Store, recipe: Recipe, first_epoch: int = 0) -> tupl
             numbers = np.random.default_rng([recipe.seed, epoch]).permutation(len(window_set))
             yield from ((epoch, int(number)) for number in np.resize(numbers, steps * batch))
 
-    return _batches(window_set, order, batch), steps
+    return _batches(window_set, order, ENDLESS), steps
 
 
 def validation_batches(store: Store, recipe: Recipe, part: str = "val") -> tf.data.Dataset:
@@ -109,10 +110,10 @@ def validation_batches(store: Store, recipe: Recipe, part: str = "val") -> tf.da
     def order() -> Iterator[tuple[int, int]]:
         return ((0, number) for number in range(len(window_set)))
 
-    return _batches(window_set, order, recipe.data.batch_windows)
+    return _batches(window_set, order, len(window_set))
 
 
-def _batches(window_set: WindowSet, order, batch: int) -> tf.data.Dataset:
+def _batches(window_set: WindowSet, order, n_windows: int) -> tf.data.Dataset:
     import tensorflow as tf
 
     recipe = window_set.recipe
@@ -128,4 +129,6 @@ def _batches(window_set: WindowSet, order, batch: int) -> tf.data.Dataset:
 
     numbers = tf.data.Dataset.from_generator(order, output_signature=(tf.TensorSpec((), tf.int64),) * 2)
     loaded = numbers.map(load, num_parallel_calls=THREADS, deterministic=True)
-    return loaded.batch(batch).prefetch(2)
+    # Keras wants to know how many there are, or it warns at the end of every first pass.
+    counted = loaded.apply(tf.data.experimental.assert_cardinality(n_windows))
+    return counted.batch(recipe.data.batch_windows).prefetch(2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.data.integrity import IntegrityGate
-from toolkit.data.sources.figshare import figshare_cases, read_slice
+from toolkit.data.sources.figshare import figshare_cases, read_slice, slice_files
 from toolkit.data.sources.phantom import phantom_cases
 from toolkit.errors import IntegrityError
 
@@ -53,10 +53,10 @@ def test_the_same_picture_of_the_same_patient(gate, head, mask):
 
 
 @pytest.mark.parametrize("how", ["noise", "jpeg", "another range", "half size"])
-def test_a_re_encoded_copy_is_found(gate, head, mask, how):
+def test_a_re_encoded_copy_is_found(gate, head, how):
     for number in range(10):
-        gate.check_slice(Path(f"{number}.mat"), head(number), mask, f"p{number}")
-    copy = head(4)
+        gate.check_slice(Path(f"{number}.mat"), head(number, (96, 96)), None, f"p{number}")
+    copy = head(4, (96, 96))
     if how == "noise":
         copy = copy + np.random.default_rng(0).integers(-2, 3, copy.shape).astype(copy.dtype)
     elif how == "jpeg":
@@ -64,8 +64,8 @@ def test_a_re_encoded_copy_is_found(gate, head, mask, how):
     elif how == "another range":
         copy = 16 * copy + 100
     else:
-        copy, mask = cv2.resize(copy, (24, 24), interpolation=cv2.INTER_AREA), mask[::2, ::2]
-    gate.check_slice(Path("copy.mat"), copy, mask, "berta")
+        copy = cv2.resize(copy, (48, 48), interpolation=cv2.INTER_AREA)
+    gate.check_slice(Path("copy.mat"), copy, None, "berta")
     (finding,) = gate.finish(skip_bad=False)
     assert (finding.file, finding.rule) == ("copy.mat", "near-duplicate")
     assert finding.message == "almost the same picture as 4.mat of another patient, p4"
@@ -92,8 +92,8 @@ def test_neighbouring_slices_of_a_phantom_are_no_copies(gate):
 @pytest.mark.real_scans
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real scans in ../shared/data")
 def test_neighbouring_real_slices_are_no_copies_but_a_noisy_one_is(gate):
-    for number in range(1, 60):
-        item = read_slice(SHARED / f"{number}.mat")
+    for file in slice_files(SHARED)[:100]:
+        item = read_slice(file)
         gate.check_slice(item.path, item.image, item.mask, item.patient)
     noise = np.random.default_rng(0).integers(-3, 4, item.image.shape).astype(item.image.dtype)
     gate.check_slice(Path("copy.mat"), item.image + noise, item.mask, "somebody else")

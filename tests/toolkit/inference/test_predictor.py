@@ -1,0 +1,280 @@
+"""From stored slices to probabilities in the slices' own size, window by window."""
+
+import keras
+import numpy as np
+import pytest
+
+from toolkit.config import check_recipe
+from toolkit.data.intensity import intensity_range, normalise
+from toolkit.data.windows import windows
+from toolkit.errors import ModelError
+from toolkit.inference import predictor as module
+from toolkit.inference.predictor import BATCH_WINDOWS, Predictor, find_model
+from toolkit.models.model_file import ModelInfo, save_model
+from toolkit.models.segmenter import build_segmenter
+
+SIZE, N_SLICES = 32, 4
+RECIPE = check_recipe(
+    {
+        "data": {"image_size": SIZE, "window": {"slices": N_SLICES, "halo": 1}},
+        "model": {
+            "enhancer": {"filters": 2},
+            "encoder_weights": "none",
+            "decoder_filters": [8, 8, 4, 4, 4],
+        },
+    },
+    "test",
+)
+INFO = ModelInfo(
+    recipe=RECIPE,
+    modalities=("t1c",),
+    label_map={"tumour": 1},
+    data_kind="phantom",
+    data_checksums_sha256={},
+    synthetic_data=True,
+)
+AS_STORED = np.array([[0.0, 1.0]], np.float32)
+"""A range that makes normalised values those of the file."""
+
+
+class FakeModel:
+    """Answers what a function makes of a batch of windows, and remembers the batches."""
+
+    def __init__(self, answer):
+        self.answer, self.batches = answer, []
+
+    def predict_on_batch(self, inputs):
+        self.batches.append(inputs["slices"])
+        return {"probability": self.answer(inputs["slices"])}
+
+
+def predictor_of(model, monkeypatch, tmp_path, info=INFO):
+    path = tmp_path / "model.keras"
+    path.touch()
+    monkeypatch.setattr(module, "load_model", lambda path: (model, info))
+    return Predictor(path)
+
+
+def numbered_slices(n):
+    """Slice k is 0.1 k everywhere."""
+    return np.broadcast_to(0.1 * np.arange(n, dtype=np.float32)[:, None, None, None], (n, SIZE, SIZE, 1))
+
+
+# --- windows ----------------------------------------------------------------------
+
+# Number of the first slice of the window in which each slice counts, worked by hand for S = 4 and a halo of 1.
+DECIDED_IN = {
+    1: [0],
+    3: [0, 0, 0],
+    4: [0, 0, 0, 0],
+    5: [0, 0, 0, 1, 1],
+    6: [0, 0, 0, 2, 2, 2],
+    7: [0, 0, 0, 2, 2, 3, 3],
+    11: [0, 0, 0, 2, 2, 4, 4, 6, 6, 7, 7],
+}
+
+
+@pytest.mark.parametrize("n", DECIDED_IN)
+def test_each_slice_is_decided_in_the_window_in_which_it_counts(n, monkeypatch, tmp_path):
+    def first_slice_of_the_window(slices):
+        return np.broadcast_to(slices[:, :1], slices.shape)
+
+    predictor = predictor_of(FakeModel(first_slice_of_the_window), monkeypatch, tmp_path)
+    probability = predictor.predict(numbered_slices(n), AS_STORED)
+    assert probability.shape == (n, SIZE, SIZE, 1)
+    np.testing.assert_allclose(probability[:, 0, 0, 0], 0.1 * np.array(DECIDED_IN[n]), atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 5, 7, 11, 12])
+def test_each_slice_gets_its_own_answer(n, monkeypatch, tmp_path):
+    model = FakeModel(lambda slices: slices)
+    predictor = predictor_of(model, monkeypatch, tmp_path)
+    np.testing.assert_allclose(
+        predictor.predict(numbered_slices(n), AS_STORED), numbered_slices(n), atol=1e-6, rtol=0
+    )
+    assert {len(batch) for batch in model.batches} == {BATCH_WINDOWS}
+
+
+# --- size and range ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(32, 20), (21, 32)])
+def test_a_slice_that_is_not_square_comes_back_where_it_was(shape, monkeypatch, tmp_path):
+    """On the grid it lies between margins; nothing is resized, so nothing may change."""
+    images = np.random.default_rng(1).random((5, *shape, 1)).astype(np.float32)
+    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path)
+    np.testing.assert_allclose(predictor.predict(images, AS_STORED), images, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(96, 60), (45, 64), (20, 24)])
+def test_a_slice_of_another_size_comes_back_in_its_own(shape, monkeypatch, tmp_path):
+    rows, columns = np.linspace(0, 1, shape[0]), np.linspace(0, 1, shape[1])
+    slope = (0.7 * rows[:, None] + 0.3 * columns).astype(np.float32)
+    images = np.broadcast_to(slope[None, ..., None], (5, *shape, 1))
+    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path)
+    result = predictor.predict(images, AS_STORED)
+    assert result.shape == images.shape
+    inner = (slice(None), slice(4, -4), slice(4, -4))  # at the edge the margin's zeros mix in
+    np.testing.assert_allclose(result[inner], images[inner], atol=0.03)
+
+
+def test_values_are_normalised_by_the_range_of_the_case_or_by_the_one_given(monkeypatch, tmp_path):
+    images = np.random.default_rng(2).integers(0, 4000, (5, SIZE, SIZE, 1)).astype(np.int16)
+    model = FakeModel(lambda slices: slices)
+    predictor = predictor_of(model, monkeypatch, tmp_path)
+    for value_range in (None, np.array([[100.0, 5000.0]], np.float32)):
+        used = intensity_range(images) if value_range is None else value_range
+        np.testing.assert_allclose(predictor.predict(images, value_range), normalise(images, used), atol=1e-6)
+
+
+def test_a_piece_of_a_case_with_the_range_of_the_case_is_answered_as_in_the_case(monkeypatch, tmp_path):
+    images = np.random.default_rng(2).integers(0, 4000, (8, SIZE, SIZE, 1)).astype(np.int16)
+    images[5:] *= 3
+    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path)
+    whole = predictor.predict(images)
+    np.testing.assert_array_equal(predictor.predict(images[:4], intensity_range(images)), whole[:4])
+    assert np.abs(predictor.predict(images[:4]) - whole[:4]).max() > 0.1
+
+
+def test_a_scan_with_other_modalities_is_refused(monkeypatch, tmp_path):
+    info = INFO.model_copy(update={"modalities": ("t1c", "flair")})
+    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path, info)
+    with pytest.raises(ModelError, match=r"model\.keras: needs 2 modalities \(t1c, flair\), the scan has 1"):
+        predictor.predict(numbered_slices(4))
+
+
+# --- masks ------------------------------------------------------------------------
+
+
+def test_a_pixel_is_tumour_from_the_threshold_on(monkeypatch, tmp_path):
+    predictor = predictor_of(None, monkeypatch, tmp_path, INFO.model_copy(update={"threshold": 0.25}))
+    probability = np.array([0.0, 0.2, 0.25, 1.0]).reshape(1, 2, 2, 1)
+    mask = predictor.mask(probability)
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, [[[0, 0], [1, 1]]])
+
+
+def test_of_several_classes_the_likeliest_wins_if_it_reaches_the_threshold(monkeypatch, tmp_path):
+    predictor = predictor_of(None, monkeypatch, tmp_path)
+    pixels = [[0.6, 0.9, 0.7], [0.1, 0.2, 0.8], [0.4, 0.3, 0.2], [0.5, 0.1, 0.4]]
+    mask = predictor.mask(np.array(pixels).reshape(1, 2, 2, 3))
+    np.testing.assert_array_equal(mask, [[[2, 3], [0, 1]]])
+
+
+# --- a real model -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A run folder with an untrained model, whose enhancer does look at the neighbours."""
+    model = build_segmenter(RECIPE, 1)
+    correction = model.get_layer("enhancer_correction")
+    rng = np.random.default_rng(3)
+    correction.set_weights([rng.normal(0, 0.5, w.shape).astype(np.float32) for w in correction.get_weights()])
+    run = tmp_path_factory.mktemp("run")
+    save_model(model, run / "best.keras", INFO)
+    return Predictor(run)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """Seven 8-bit slices, not square: a bright disc that moves through a grey head."""
+    y, x = np.indices((40, 28))
+    noise = np.random.default_rng(4).integers(0, 30, (7, 40, 28))
+    head = np.where((y - 20) ** 2 / 400 + (x - 14) ** 2 / 196 < 0.9, 90, 0)
+    lesion = np.stack([(y - 12 - k) ** 2 + (x - 10) ** 2 < 25 for k in range(7)])
+    return (noise + head + 120 * lesion).astype(np.uint8)[..., None]
+
+
+@pytest.fixture(scope="module")
+def probability(real, scan):
+    return real.predict(scan)
+
+
+def test_the_answer_is_that_of_the_model_window_by_window(real, scan, probability):
+    from toolkit.data.grid import from_grid, to_grid
+
+    normalised = normalise(scan, intensity_range(scan))
+    expected = np.full_like(probability, -1)
+    for window in windows(len(scan), N_SLICES, 1):
+        slices = to_grid(normalised[window.slices], SIZE)[None]
+        grid = keras.ops.convert_to_numpy(real.model({"slices": slices})["probability"])[0]
+        expected[window.slices[window.counts]] = from_grid(grid[window.counts], 40, 28)
+    np.testing.assert_allclose(probability, expected, atol=1e-5)
+    assert probability.std() > 1e-3
+
+
+def test_neighbouring_slices_have_their_say(real, scan, probability):
+    changed = scan.copy()
+    changed[1] = 255 - changed[1]
+    moved = np.abs(real.predict(changed, intensity_range(scan)) - probability).max(axis=(1, 2, 3))
+    assert (moved[[0, 1, 2]] > 1e-5).all()
+    np.testing.assert_allclose(moved[5:], 0, atol=1e-6)  # decided in the window of slices 3 to 6
+
+
+def test_a_clinical_scan_and_an_8_bit_picture_of_it_give_the_same_mask(real, scan, probability):
+    clinical = (scan.astype(np.int16) * 16 + 100).astype(np.int16)
+    again = real.predict(clinical)
+    np.testing.assert_allclose(again, probability, atol=1e-6)
+    threshold = float(np.median(probability))  # an untrained model is sure of nothing
+    masks = [p >= threshold for p in (again, probability)]
+    assert 0.3 < masks[1].mean() < 0.7
+    np.testing.assert_array_equal(*masks)
+
+
+def test_the_look_inside_is_in_the_size_of_the_slices_too(real, scan, probability):
+    inside = real.inspect(scan)
+    assert set(inside) == {"probability", "enhanced", "attention"}
+    assert {values.shape for values in inside.values()} == {(7, 40, 28, 1)}
+    np.testing.assert_allclose(inside["probability"], probability, atol=1e-5)
+
+
+# --- which model ------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A saved_models/ that holds `figshare.keras`; the working folder is another."""
+    shelf, work = tmp_path / "saved_models", tmp_path / "work"
+    for folder in (shelf, work):
+        folder.mkdir()
+    (shelf / "figshare.keras").touch()
+    monkeypatch.setattr(module, "MODELS", shelf)
+    monkeypatch.chdir(work)
+    return shelf
+
+
+def test_a_model_is_a_run_folder_or_a_file(tmp_path, shelf):
+    best = tmp_path / "run" / "best.keras"
+    best.parent.mkdir()
+    best.touch()
+    assert find_model(best.parent) == best
+    assert find_model(best) == best
+
+
+def test_a_model_is_a_name_in_saved_models_with_or_without_its_suffix(shelf):
+    assert find_model("figshare") == shelf / "figshare.keras"
+    assert find_model("figshare.keras") == shelf / "figshare.keras"
+
+
+def test_a_run_without_a_model_is_an_error_that_says_what_to_do(tmp_path, shelf):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ModelError, match=r"run: holds no best\.keras; train first"):
+        find_model(tmp_path / "run")
+
+
+def test_a_missing_model_is_an_error_that_says_what_to_give(shelf):
+    with pytest.raises(ModelError, match=r"absent: no such model; give a run folder, a \.keras file or a name in"):
+        find_model("absent")
+
+
+@pytest.mark.parametrize("path", ["runs/figshare", "elsewhere/figshare.keras"])
+def test_a_mistyped_path_does_not_silently_take_a_shipped_model_of_that_name(path, shelf):
+    with pytest.raises(ModelError, match="no such model"):
+        find_model(path)
+
+
+def test_a_run_that_has_no_model_yet_does_not_silently_take_a_shipped_one(shelf, tmp_path):
+    (tmp_path / "work" / "figshare").mkdir()
+    with pytest.raises(ModelError, match="holds no best"):
+        find_model("figshare")
