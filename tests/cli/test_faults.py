@@ -25,7 +25,7 @@ def refused(app, *arguments: object, code: int = 1) -> str:
     return lines[0]
 
 
-def write_mat(path: Path, image: np.ndarray | None = None, mask: np.ndarray | None = None, root: str = "cjdata") -> Path:
+def write_mat(path: Path, image=None, mask=None, root: str = "cjdata") -> Path:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (40, 40)).astype(np.int16) if image is None else image
     mask = np.zeros((40, 40), np.uint8) if mask is None else mask

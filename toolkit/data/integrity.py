@@ -146,7 +146,7 @@ class IntegrityGate:
             )
         if mask is not None and mask.any() and image[mask != 0].max() <= np.percentile(image, 5):
             self.warn(file, "mask-outside-head", "the mask lies where the image shows background only")
-        checksum = hashlib.sha256(np.ascontiguousarray(image)).digest()
+        checksum = hashlib.sha256(image.tobytes()).digest()
         if checksum in self._checksums:
             other, other_patient = self._checksums[checksum]
             whose = "the same patient" if other_patient == patient else f"another patient, {other_patient}"

@@ -16,7 +16,7 @@ from toolkit.data.sources.figshare import patient_stem
 from toolkit.data.splits import N_FOLDS, PARTS, check_no_leak
 from toolkit.errors import StoreError
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 INDEX = "dataset.json"
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 # A record is a block of slices, decompressed whole; more than this is not ours.

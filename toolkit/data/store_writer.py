@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from toolkit.data.splits import split_by_patient, split_by_slice_leaking, split_
 from toolkit.data.store import DTYPES, INDEX, Block, CaseRecord, DatasetIndex, Splits
 from toolkit.errors import SourceError
 from toolkit.files import write_json
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 BLOCK_SLICES = 8
 SHARD_BYTES = 64 * 2**20
@@ -37,7 +41,7 @@ class StoreWriter:
         self.folder, self.kind, self.seed = folder, kind, seed
         self.records: list[CaseRecord] = []
         self.modalities: tuple[str, ...] = ()
-        self._writer = None
+        self._writer: tf.io.TFRecordWriter | None = None
         self._shards: list[str] = []
         self._offset = 0
 

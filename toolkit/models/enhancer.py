@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from toolkit.config import EnhancerRecipe
+from toolkit.layers.slices import MergeSlices, SplitSlices
 
 
 def enhance(slices, recipe: EnhancerRecipe):
@@ -24,13 +25,13 @@ def enhance(slices, recipe: EnhancerRecipe):
     """
     if recipe.kind == "none":
         return keras.layers.Identity(name="enhanced")(slices)
-    _, n_slices, height, width, modalities = slices.shape
+    n_slices, modalities = slices.shape[1], slices.shape[4]
     cell = keras.layers.ConvLSTM2D(recipe.filters, 3, padding="same", return_sequences=True, name="convlstm")
     states = keras.layers.Bidirectional(cell, merge_mode="concat", name="enhancer")(slices)
     # A convolution on each slice: faster through a 4-D tensor than as Conv3D or TimeDistributed.
-    flat = keras.ops.reshape(states, (-1, height, width, states.shape[-1]))
+    flat = MergeSlices(name="enhancer_merge")(states)
     flat = keras.layers.Conv2D(modalities, 3, padding="same", kernel_initializer="zeros", name="enhancer_correction")(
         flat
     )
-    correction = keras.ops.reshape(flat, (-1, n_slices, height, width, modalities))
+    correction = SplitSlices(n_slices, name="enhancer_split")(flat)
     return keras.layers.Add(name="enhanced")([slices, correction])

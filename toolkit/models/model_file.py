@@ -93,6 +93,7 @@ def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
 
     # Importing them registers what the file may hold.
     import toolkit.layers.attention_gate
+    import toolkit.layers.slices
     import toolkit.losses
     import toolkit.training.picture_dice  # noqa: F401
 

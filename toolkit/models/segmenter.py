@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from toolkit.config import Recipe
+from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.models.enhancer import enhance
 from toolkit.models.initial_weights import draw_initial_weights
 from toolkit.models.unet import attention_unet, set_rgb_kernel
@@ -30,9 +31,9 @@ def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
     size, n_slices = recipe.data.image_size, recipe.data.window.slices
     slices = keras.Input((n_slices, size, size, modalities), name="slices")
     enhanced = enhance(slices, recipe.model.enhancer)
-    images = keras.ops.reshape(enhanced, (-1, size, size, modalities))
+    images = MergeSlices(name="merge_slices")(enhanced)
     logits = attention_unet(images, recipe.model)
-    logits = keras.ops.reshape(logits, (-1, n_slices, size, size, recipe.model.mask_classes))
+    logits = SplitSlices(n_slices, name="split_slices")(logits)
     # float32 whatever the compute type: a float16 probability can't be told from 1.
     probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model({"slices": slices}, {"probability": probability}, name="segmenter")
@@ -53,15 +54,16 @@ def inspector(model: keras.Model) -> keras.Model:
         gates' maps, brought to full size.
     """
     slices = model.inputs[0]
-    _, n_slices, height, width, _ = slices.shape
+    n_slices, height = slices.shape[1:3]
     outputs = {"probability": model.output["probability"], "enhanced": model.get_layer("enhanced").output}
     gates = [layer for layer in model.layers if layer.name.endswith("_gate")]
     maps = []
     for gate in gates:
         _, attention = gate.output
         factor = height // attention.shape[1]
-        maps.append(keras.layers.UpSampling2D(factor, interpolation="bilinear")(attention))
+        resize = keras.layers.UpSampling2D(factor, interpolation="bilinear", name=f"{gate.name}_full_size")
+        maps.append(resize(attention))
     if maps:
-        mean = keras.layers.Average()(maps)
-        outputs["attention"] = keras.ops.reshape(mean, (-1, n_slices, height, width, 1))
+        mean = keras.layers.Average(name="attention_mean")(maps)
+        outputs["attention"] = SplitSlices(n_slices, name="attention")(mean)
     return keras.Model({"slices": slices}, outputs, name="inspector")

@@ -1,7 +1,7 @@
 """From a store to batches: the same again under a seed, image and truth together, every slice weighed once."""
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +43,8 @@ def take(dataset, n_batches):
 
 
 def same(one, other):
-    return all(np.array_equal(a, b) for ours, theirs in zip(one, other, strict=True) for a, b in zip(ours, theirs))
+    assert len(one) == len(other) > 0
+    return all(np.array_equal(a, b) for pair in zip(one, other, strict=True) for a, b in zip(*pair, strict=True))
 
 
 # Order
@@ -71,7 +72,7 @@ def test_every_epoch_has_an_order_of_its_own_across_all_cases(store, numbered):
     numbers = [int(slices[0, 0, 0, 0, 0]) for slices, _, _ in take(dataset, 2 * steps)]
     assert numbers[:steps] != numbers[steps:]
     cases = [window_set.windows[number][0].case.case for number in numbers[:steps]]
-    neighbours = sum(before == after for before, after in zip(cases, cases[1:], strict=False))
+    neighbours = sum(before == after for before, after in pairwise(cases))
     assert neighbours < 0.25 * steps, "windows of one case follow one another"
 
 
@@ -168,7 +169,7 @@ def test_truth_stays_0_and_1_and_images_within_their_range(store):
         assert weights.shape == (2, 4)
         assert slices.dtype == truth.dtype == weights.dtype == np.float32
         assert set(np.unique(truth)) <= {0, 1}
-        assert 0 <= slices.min()
+        assert slices.min() >= 0
         assert slices.max() <= 1.5
 
 
@@ -223,9 +224,6 @@ def test_validation_counts_every_slice_exactly_once(store, rule):
 def test_validation_is_the_same_every_time_and_nothing_is_changed(store):
     loud = recipe("augmentation.probability=1", "augmentation.noise=0.5")
     assert same(take(validation_batches(store, loud), None), take(validation_batches(store, recipe()), None))
-    assert not same(
-        take(validation_batches(store, loud), None), take(validation_batches(store, loud, part="test"), None)
-    )
 
 
 # Splits

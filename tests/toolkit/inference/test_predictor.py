@@ -89,9 +89,7 @@ def test_each_slice_is_decided_in_the_window_in_which_it_counts(n, monkeypatch, 
 def test_each_slice_gets_its_own_answer(n, monkeypatch, tmp_path):
     model = FakeModel(lambda slices: slices)
     predictor = predictor_of(model, monkeypatch, tmp_path)
-    np.testing.assert_allclose(
-        predictor.predict(numbered_slices(n), AS_STORED), numbered_slices(n), atol=1e-6, rtol=0
-    )
+    np.testing.assert_allclose(predictor.predict(numbered_slices(n), AS_STORED), numbered_slices(n), atol=1e-6, rtol=0)
     assert {len(batch) for batch in model.batches} == {BATCH_WINDOWS}
 
 

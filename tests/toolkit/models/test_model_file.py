@@ -74,9 +74,7 @@ def test_what_was_said_of_the_model_comes_back(file):
 def test_the_model_comes_back_with_it(model, file):
     loaded, info = load_model(file)
     assert info == INFO
-    before, after = (
-        keras.ops.convert_to_numpy(each({"slices": SLICES})["probability"]) for each in (model, loaded)
-    )
+    before, after = (keras.ops.convert_to_numpy(each({"slices": SLICES})["probability"]) for each in (model, loaded))
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
