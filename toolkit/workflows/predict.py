@@ -126,6 +126,8 @@ class _Run:
 def overlay_picture(case: PredictedCase) -> np.ndarray:
     """The slice, or of a sequence up to 16 slices spread over the tumour, with the outlines.
 
+    Slices are counted from 1, as in the report.
+
     Returns:
         `(height, width, 3)` uint8.
     """

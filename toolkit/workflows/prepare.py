@@ -25,6 +25,7 @@ from toolkit.progress import track
 from toolkit.report.integrity import write_integrity_report
 
 N_THUMBNAILS = 24
+THUMBNAIL_PIXELS = 192
 CASES_A_PHANTOM = 3  # one for each plane
 
 
@@ -100,7 +101,7 @@ def summary(index: DatasetIndex) -> dict[str, Any]:
         "slices": sum(record.shape[0] for record in index.cases),
         "patients": len({record.patient for record in index.cases}),
         "patient_groups": len({record.patient_group for record in index.cases}),
-        "modalities": index.modalities,
+        "modalities": ", ".join(index.modalities),
         "slices_per_class": dict(sorted(slices.items())),
         "patient_groups_per_split": {part: len(groups) for part, groups in index.splits.by_patient.items()},
     }
@@ -118,7 +119,8 @@ class _Thumbnails:
             middle = case.n_slices // 2
             low, high = intensity_range(case.images)[0]
             truth = None if case.mask is None else case.mask[middle] > 0
-            picture = overlay(to_grey(case.images[middle, ..., 0], low, high), None, truth=truth)
+            grey = to_grey(case.images[middle, ..., 0], low, high)
+            picture = overlay(grey, None, truth=truth, height=THUMBNAIL_PIXELS, synthetic=case.synthetic)
             self._kept.append((case.case, picture))
             if len(self._kept) >= 2 * N_THUMBNAILS:
                 self._kept, self._every = self._kept[::2], 2 * self._every
