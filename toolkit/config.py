@@ -13,9 +13,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError
+from toolkit.shipped import shipped_folder
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
 
 
 class Section(BaseModel):
@@ -97,7 +99,7 @@ class LossRecipe(Section):
     focal: NonNegative = Field(1.0, description="weight of the focal loss")
     focal_gamma: NonNegative = Field(2.0, description="how much less easy pixels count")
     focal_alpha: Fraction = Field(0.75, description="weight of tumour pixels; 1 - alpha of the rest")
-    class_weights: tuple[NonNegative, ...] | None = Field(None, description="one for each mask class")
+    class_weights: tuple[Positive, ...] | None = Field(None, description="one for each mask class")
 
     @model_validator(mode="after")
     def _some_loss(self) -> LossRecipe:
@@ -144,13 +146,6 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def recipe_folder() -> Path:
-    """Folder of the recipes that ship: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
-
-
 def find_recipe(name: str | Path) -> Path:
     """Path of a recipe given as a file or by the name of one that ships.
 
@@ -160,11 +155,11 @@ def find_recipe(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = recipe_folder() / path.name
+    shipped = shipped_folder("configs") / path.name
     for candidate in (shipped, shipped.with_name(shipped.name + ".yaml")):
         if candidate.is_file():
             return candidate
-    known = ", ".join(sorted(p.stem for p in recipe_folder().glob("*.yaml")))
+    known = ", ".join(sorted(p.stem for p in shipped_folder("configs").glob("*.yaml")))
     raise RecipeError(f"{path}: no such recipe; give a YAML file or one of: {known}")
 
 

@@ -136,4 +136,3 @@ def test_ctrl_c_while_preparing_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.data.store_writer.StoreWriter.add", interrupt)
     assert "stopped" in refused(prepare, "figshare", tmp_path / "in", "--out", tmp_path / "store")
     assert not (tmp_path / "store").exists()
-

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolkit.config import Recipe, find_recipe, load_recipe, recipe_folder
+from toolkit.config import Recipe, find_recipe, load_recipe
 from toolkit.errors import RecipeError
+from toolkit.shipped import shipped_folder
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -31,7 +32,7 @@ def complaint(name, overrides=None):
 
 def test_some_recipes_ship():
     assert {"tiny", "demo", "figshare"} <= {file.stem for file in SHIPPED}
-    assert recipe_folder() == SHIPPED[0].parent
+    assert shipped_folder("configs") == SHIPPED[0].parent
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -155,7 +156,7 @@ def test_a_file_at_hand_goes_before_a_recipe_that_ships(recipe_file, tmp_path, m
     assert load_recipe("tiny.yaml").seed != 99
     monkeypatch.chdir(tmp_path)
     assert load_recipe("tiny.yaml").seed == 99
-    assert find_recipe("tiny") == recipe_folder() / "tiny.yaml"
+    assert find_recipe("tiny") == shipped_folder("configs") / "tiny.yaml"
 
 
 def test_a_recipe_can_not_be_changed_once_checked():

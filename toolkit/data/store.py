@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from dataclasses import dataclass
@@ -142,9 +143,22 @@ class Store:
         else:
             groups = set(splits.by_patient.get(part, []) if split == "by_patient" else self._fold(part, fold))
             spans = [Span(c, 0, c.shape[0]) for c in self.index.cases if c.patient_group in groups]
+        if not spans and (split, part) == ("folds", "test"):
+            raise StoreError(f"{self.path}: folds have no test part; choose train or val, or the split by_patient")
         if not spans:
             raise StoreError(f"{self.path}: split {split} has nothing in {part!r}; prepare more patients")
         return spans
+
+    def verify(self) -> None:
+        """Compare every shard with its checksum; at about 1 GB a second worth it before a training.
+
+        Raises:
+            StoreError: a shard is not what was written.
+        """
+        for name, expected in self.index.checksums_sha256.items():
+            with (self.path / name).open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != expected:
+                    raise StoreError(f"{self.path / name}: shard is damaged (checksum); prepare the store again")
 
     def read(self, record: CaseRecord, slices: range | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read slices of a case; only the blocks that hold them are touched.

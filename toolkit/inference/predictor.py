@@ -13,12 +13,13 @@ from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
 from toolkit.models.model_file import load_model
+from toolkit.shipped import shipped_folder
 
 if TYPE_CHECKING:
     import keras
 
 BATCH_WINDOWS = 4
-MODELS = Path(__file__).parents[2] / "saved_models"
+MODELS = shipped_folder("saved_models")
 
 
 class Predictor:

@@ -46,6 +46,8 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
     """
     manifest = Manifest(recipe.seed)
     store = Store(store_path)
+    # Now, as damage met by the pipeline later would be a page of TensorFlow's.
+    store.verify()
     _open_run(run, recipe, resume)
     model = compile_segmenter(recipe, store)
     history, seconds = load_state(run / "last", model) if (run / "last").is_dir() else ([], 0.0)

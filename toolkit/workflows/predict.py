@@ -17,7 +17,7 @@ from toolkit.inference.outputs import write_mask
 from toolkit.inference.predictor import Predictor
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import count, dice
-from toolkit.pictures import contact_sheet, overlay, save_png, to_grey
+from toolkit.pictures import PANEL_HEIGHT, contact_sheet, overlay, save_png, to_grey
 from toolkit.progress import track
 from toolkit.report.prediction import PredictedCase, write_prediction_report
 
@@ -143,7 +143,7 @@ def overlay_picture(case: PredictedCase) -> np.ndarray:
     tiles = [
         (
             f"slice {i}",
-            overlay(to_grey(case.images[i], low, high), case.mask[i], truth[i], synthetic=case.synthetic),
+            overlay(to_grey(case.images[i], low, high), case.mask[i], truth[i], PANEL_HEIGHT, case.synthetic),
         )
         for i in shown
     ]

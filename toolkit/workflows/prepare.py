@@ -13,13 +13,13 @@ import numpy as np
 from toolkit.data.case import Case
 from toolkit.data.integrity import Finding, IntegrityGate
 from toolkit.data.intensity import intensity_range
-from toolkit.data.sources.figshare import figshare_cases
+from toolkit.data.sources.figshare import figshare_cases, slice_files
 from toolkit.data.sources.phantom import phantom_cases
 from toolkit.data.store import DatasetIndex
 from toolkit.data.store_writer import StoreWriter
 from toolkit.errors import OutputError, SourceError
 from toolkit.files import atomic_path, write_json
-from toolkit.manifest import Manifest
+from toolkit.manifest import Manifest, file_checksums
 from toolkit.pictures import overlay, to_grey
 from toolkit.progress import track
 from toolkit.report.integrity import write_integrity_report
@@ -73,7 +73,8 @@ def prepare(
         findings = gate.finish(skip_bad)
         index = writer.finish()
         content = manifest.content(outputs=index.checksums_sha256)
-        write_json(folder / "manifest.json", content)
+        inputs = file_checksums(slice_files(source)) if source else {}
+        write_json(folder / "manifest.json", {**content, "inputs": inputs})
         write_integrity_report(folder / "integrity.html", summary(index), findings, thumbnails.pictures(), content)
     return index, findings
 

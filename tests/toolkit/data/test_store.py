@@ -185,8 +185,6 @@ def test_a_part_with_nothing_in_it_is_said_so(make_store, make_case):
     assert store.spans("by_patient", "train")
     with pytest.raises(StoreError, match="nothing in 'val'"):
         store.spans("by_patient", "val")
-    with pytest.raises(StoreError, match="nothing in 'test'"):
-        store.spans("folds", "test")
 
 
 # Refused: leaks
@@ -349,3 +347,19 @@ def test_what_can_not_be_stored_is_refused(tmp_path, make_case):
     other = make_case("c2")
     with pytest.raises(SourceError, match="modalities"):
         writer.add(type(other)(other.images, other.mask, patient="p", case="c2", modalities=("flair",)))
+
+
+def test_folds_have_no_test_part_and_say_so(make_store):
+    with pytest.raises(StoreError, match="folds have no test part"):
+        make_store().spans("folds", "test")
+
+
+def test_verify_finds_a_changed_byte_that_size_alone_does_not_show(make_store):
+    store = make_store()
+    store.verify()
+    shard = store.path / store.index.cases[0].blocks[0].shard
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(StoreError, match=rf"{shard.name}: shard is damaged \(checksum\)"):
+        Store(store.path).verify()

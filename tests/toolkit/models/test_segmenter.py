@@ -64,6 +64,12 @@ def test_before_training_tumour_is_held_to_be_rare(models, kind):
     assert run(models[kind], window(KINDS[kind][0]))["probability"].mean() < 0.2
 
 
+def test_the_encoder_first_sees_the_slices_in_grey_whatever_the_seed(model):
+    kernel, bias = model.get_layer("modalities_to_rgb").get_weights()
+    assert (kernel == 1).all()
+    assert not bias.any()
+
+
 def test_windows_of_a_batch_do_not_know_of_each_other(model):
     two = window(1, batch=2)
     together = run(model, two)["probability"]

@@ -79,7 +79,7 @@ def test_the_counts_for_people(out, folder):
         "slices": 15,
         "patients": 8,
         "patient_groups": 8,
-        "modalities": ["t1c"],
+        "modalities": "t1c",
         "slices_per_class": {"glioma": 5, "meningioma": 6, "pituitary": 4},
         "patient_groups_per_split": {"train": 6, "val": 1, "test": 1},
     }

@@ -34,6 +34,8 @@ def efficientnet_b0(height: int, width: int, weights: str) -> keras.Model:
             input_shape=(height, width, 3),
         )
     except Exception as error:  # Keras raises a bare Exception where a download fails
+        if weights != "imagenet":
+            raise
         raise ModelError(
             "efficientnet-b0: ImageNet weights could not be downloaded; put efficientnetb0_notop.h5 into "
             "~/.keras/models, use efficientnet-lite0 (weights from a package), or set model.encoder_weights=none"
