@@ -43,6 +43,8 @@ def evaluate(
             f"{metrics['n_patients']} patients, {metrics['n_empty']} pictures without tumour "
             f"({metrics['empty_mask_rule']})"
         )
+        if metrics["split_leaks_patients"]:
+            typer.echo("warning: this split leaks patients, so every number is too good", err=True)
         for name, value in metrics["per_image_mean"].items():
             interval = intervals[name]
             between = f"  [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
