@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from toolkit.files import write_csv
+from toolkit.progress import progress_bar
 from toolkit.training.state import save_state
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 WATCHED = "val_dice"
 
@@ -67,7 +71,9 @@ def best_row(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar for the epoch and the time left in all; a line for each finished epoch.
+    """A bar for the epoch and the time left in it; a line for each finished epoch.
+
+    Use it as a context, so that the terminal is tidy again after Ctrl-C, too.
 
     Args:
         steps: batches in an epoch.
@@ -76,35 +82,35 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, steps: int, epochs: int) -> None:
         super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         self.steps, self.epochs = steps, epochs
-        self.console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._bar = progress_bar()
+        self._task: TaskID | None = None
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Show the bar."""
-        self.bar.start()
+    def __enter__(self) -> Progress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the epoch's bar."""
         self._began = time.monotonic()
-        self._task = self.bar.add_task(f"Epoch {epoch + 1}/{self.epochs}", total=self.steps)
+        if self._bar:
+            self._task = self._bar.add_task(f"Epoch {epoch + 1}/{self.epochs}", total=self.steps)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Move the bar."""
-        self.bar.advance(self._task)
+        if self._bar and self._task is not None:
+            self._bar.advance(self._task)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Print the epoch's line."""
-        self.bar.remove_task(self._task)
+        if self._bar and self._task is not None:
+            self._bar.remove_task(self._task)
         seconds = time.monotonic() - self._began
         left = seconds * (self.epochs - epoch - 1) / 60
         values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
         print(f"epoch {epoch + 1}/{self.epochs}  {values}  {seconds:.0f} s  ({left:.0f} min left)", flush=True)
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Take the bar away."""
-        self.bar.stop()

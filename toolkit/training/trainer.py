@@ -132,16 +132,17 @@ def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper
     batches, steps = training_batches(store, recipe, first_epoch=done)
     pictures = TensorBoardLog(run / "tensorboard", WindowSet(store, "val", recipe, augment=False))
     try:
-        model.fit(
-            batches,
-            epochs=recipe.training.epochs,
-            initial_epoch=done,
-            steps_per_epoch=steps,
-            validation_data=validation_batches(store, recipe),
-            callbacks=[Progress(steps, recipe.training.epochs), pictures, bookkeeper],
-            shuffle=False,  # the pipeline has shuffled
-            verbose=0,
-        )
+        with Progress(steps, recipe.training.epochs) as progress:
+            model.fit(
+                batches,
+                epochs=recipe.training.epochs,
+                initial_epoch=done,
+                steps_per_epoch=steps,
+                validation_data=validation_batches(store, recipe),
+                callbacks=[progress, pictures, bookkeeper],
+                shuffle=False,  # the pipeline has shuffled
+                verbose=0,
+            )
     except KeyboardInterrupt as error:
         finished = len(bookkeeper.history)
         raise ToolkitError(f"{run}: stopped after {finished} finished epochs; go on with --resume") from error

@@ -153,7 +153,9 @@ def test_what_the_evaluation_gives_is_what_the_report_takes(report, tmp_path):
 
 
 def test_a_leaking_split_is_said_above_its_numbers(report):
-    leaking = text(report(metrics={**METRICS, "split_leaks_patients": True, "part": "val", "split": "by_slice_leaking"}))
+    leaking = text(
+        report(metrics={**METRICS, "split_leaks_patients": True, "part": "val", "split": "by_slice_leaking"})
+    )
     assert leaking.index("This split leaks") < leaking.index("Dice, mean per image")
     assert "by_slice_leaking" in leaking
     assert "This split leaks" not in text(report())

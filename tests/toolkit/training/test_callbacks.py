@@ -113,13 +113,13 @@ def test_progress_says_epoch_metrics_and_time_left(capsys, monkeypatch):
     now = iter([50.0, 110.0])
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(now, 110.0))
     progress = Progress(steps=4, epochs=3)
-    monkeypatch.setattr(progress, "bar", SilentBar())
+    monkeypatch.setattr(progress, "_bar", SilentBar())
     progress.on_epoch_begin(0)
     progress.on_train_batch_end(0)
     progress.on_epoch_end(0, {"loss": 0.5, "val_dice": 0.25})
     # One epoch took 60 s, two are left.
     assert capsys.readouterr().out == "epoch 1/3  loss 0.5000  val_dice 0.2500  60 s  (2 min left)\n"
-    assert progress.bar.moved == 1
+    assert progress._bar.moved == 1
 
 
 class SilentBar:
