@@ -1,8 +1,6 @@
 """What a user hands over is found in a sensible order, named safely, and read whatever its kind."""
 
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import cv2
 import nibabel as nib
@@ -127,15 +125,26 @@ def test_a_stack_of_pictures_is_a_case_without_millimetres(tmp_path):
     assert (scan.kind, scan.case.modalities, scan.case.spacing_mm) == ("picture", ("flair",), None)
 
 
-def test_a_figshare_slice_brings_its_truth_and_its_patient(tmp_path, monkeypatch):
-    image, mask = np.arange(64, dtype=np.int16).reshape(8, 8), np.eye(8, dtype=np.uint8)
-    reader = ModuleType("figshare")
-    reader.read_slice = lambda path: SimpleNamespace(image=image, mask=mask, patient="MR040240B", label_name="glioma")
-    monkeypatch.setitem(sys.modules, "toolkit.data.sources.figshare", reader)
-    case = read_scan(tmp_path / "7.mat").case
+def test_a_figshare_slice_brings_its_truth_and_its_patient(tmp_path, figshare_file):
+    image, mask = np.arange(48, dtype=np.int16).reshape(8, 6), np.eye(8, 6, dtype=np.uint8)
+    case = read_scan(figshare_file(tmp_path / "7.mat", image, mask, "MR040240B", 2)).case
     np.testing.assert_array_equal(case.images[0, ..., 0], image)
     np.testing.assert_array_equal(case.mask[0], mask)
     assert (case.patient, case.case, case.tumour_type) == ("MR040240B", "7", "glioma")
+
+
+def test_a_figshare_slice_without_a_patient_can_still_be_predicted(tmp_path, figshare_file):
+    assert read_scan(figshare_file(tmp_path / "7.mat", patient="")).case.patient == "7"
+
+
+def test_a_figshare_slice_with_nan_or_another_mask_is_refused_in_one_line(tmp_path, figshare_file):
+    nan = figshare_file(tmp_path / "1.mat", np.full((8, 8), np.nan, np.float32), np.zeros((8, 8), np.uint8))
+    other = figshare_file(tmp_path / "2.mat", np.zeros((8, 8), np.int16), np.zeros((6, 8), np.uint8))
+    for path, what in ((nan, "NaN"), (other, "does not fit")):
+        with pytest.raises(SourceError, match=what) as caught:
+            read_scan(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_modalities_of_one_grid_are_stacked_in_their_order(tmp_path):
