@@ -50,7 +50,7 @@ def unbroken(tmp_path_factory, run_command, arguments) -> Path:
 
 def test_a_run_leaves_what_the_design_names(unbroken):
     names = ("recipe.yaml", "best.keras", "last", "history.csv", "tensorboard", "metrics.json", "manifest.json")
-    for name in (*names, "report.html"):
+    for name in (*names, "report.html", "examples.png", "curve.png"):
         assert (unbroken / name).exists(), name
     assert yaml.safe_load((unbroken / "recipe.yaml").read_text())["training"]["epochs"] == EPOCHS
     assert [row[0] for row in rows(unbroken)[1:]] == [str(epoch + 1) for epoch in range(EPOCHS)]
@@ -114,7 +114,7 @@ def test_evaluate_on_patients_never_seen(tmp_path, run_command, store, unbroken)
     per_image = list(csv.DictReader((out / "per_image.csv").read_text().splitlines()))
     assert np.isclose(np.mean([float(row["dice"]) for row in per_image]), metrics["per_image_mean"]["dice"])
     assert {row["patient"] for row in per_image} == set(index["splits"]["by_patient"]["test"])
-    for name in ("per_patient.csv", "per_lesion.csv", "report.html", "examples.png"):
+    for name in ("per_patient.csv", "per_lesion.csv", "report.html", "examples.png", "manifest.json"):
         assert (out / name).stat().st_size > 0
     assert "synthetic" in (out / "report.html").read_text().lower()
     assert "report.html" in text

@@ -34,6 +34,7 @@ class ModelInfo(BaseModel):
         label_map: label names and values of the mask.
         data_kind: kind of the store it was trained on.
         data_checksums_sha256: shards of that store.
+        training_patient_groups: who the model has learned from, so that nobody judges it on them.
         synthetic_data: trained on phantoms, so of no use on people.
         threshold: probability from which a pixel is tumour.
         version: of the toolkit that wrote it.
@@ -46,6 +47,7 @@ class ModelInfo(BaseModel):
     label_map: dict[str, int]
     data_kind: str
     data_checksums_sha256: dict[str, str]
+    training_patient_groups: tuple[str, ...] = ()
     synthetic_data: bool
     threshold: float = 0.5
     version: str = __version__

@@ -61,6 +61,9 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
         label_map=store.index.label_map,
         data_kind=store.index.kind,
         data_checksums_sha256=store.index.checksums_sha256,
+        training_patient_groups=tuple(
+            sorted({s.case.patient_group for s in store.spans(recipe.data.split, "train", recipe.data.fold)})
+        ),
         synthetic_data=store.index.synthetic,
     )
     bookkeeper = Bookkeeper(

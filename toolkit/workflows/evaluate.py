@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from toolkit.data.store import CaseRecord, Span, SplitName, Store
+from toolkit.errors import StoreError
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image, representative_images
 from toolkit.files import write_json
 from toolkit.inference.predictor import Predictor
 from toolkit.manifest import Manifest, file_checksums
-from toolkit.pictures import overlay, panel, save_png, stack, to_grey
+from toolkit.pictures import curve_png, overlay, panel, save_png, stack, to_grey
 from toolkit.progress import track
 from toolkit.report.evaluation import write_evaluation_report
 
@@ -21,34 +22,64 @@ EXAMPLE_PERCENTILES = (95, 50, 5)
 EXAMPLE_PIXELS = 256
 
 
-def evaluate(
-    model: Path, store_path: Path, part: str, out: Path, history: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    """Judge a model on one part of a store's split, at the slices' own size.
-
-    Where the store is the one the model was trained on, the split is the one it was trained
-    with (also a fold of it); else `by_patient`. Writes into `out`: metrics.json, per_image.csv,
-    per_patient.csv, per_lesion.csv, examples.png, report.html and manifest.json.
+def evaluate(model: Path, store_path: Path, part: str, out: Path) -> dict[str, Any]:
+    """Judge a model on one part of a store's split and write a manifest beside the results.
 
     Args:
         model: see `toolkit.inference.predictor.Predictor`.
         store_path: folder written by `bts-prepare`.
         part: "train", "val" or "test".
-        out: folder for the results.
-        history: rows of the training, for the curve in the report.
+        out: folder for the results, see `judge`.
 
     Returns:
         The content of metrics.json.
 
     Raises:
         ModelError: the model can't be read, or does not fit the store.
-        StoreError: the store can't be read, or has no such part.
+        StoreError: the store can't be read, has no such part, or the model has learned from its patients.
         OutputError: `out` can't be written.
     """
+    manifest = Manifest()
     predictor, store = Predictor(model), Store(store_path)
-    manifest = Manifest(predictor.info.recipe.seed)
+    metrics = judge(predictor, store, part, out, manifest)
+    content = manifest.content(model=file_checksums([predictor.path]), store=store.index.checksums_sha256)
+    write_json(out / "manifest.json", content)
+    return metrics
+
+
+def judge(
+    predictor: Predictor,
+    store: Store,
+    part: str,
+    out: Path,
+    manifest: Manifest,
+    history: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Judge a model on one part of a store's split, at the slices' own size.
+
+    Where the store is the one the model was trained on, the split is the one it was trained
+    with (also a fold of it); else `by_patient`. Writes into `out`: metrics.json, per_image.csv,
+    per_patient.csv, per_lesion.csv, examples.png, report.html and, with a history, curve.png.
+
+    Args:
+        predictor: the model.
+        store: the data.
+        part: "train", "val" or "test".
+        out: folder for the results.
+        manifest: for the report's footer.
+        history: rows of the training, for the curve.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        StoreError: the store has no such part, or the model has learned from its patients.
+        OutputError: `out` can't be written.
+    """
     split, fold, same_store = _split(predictor, store)
     spans = store.spans(split, part, fold)
+    if part != "train" and split != "by_slice_leaking":
+        refuse_training_patients(predictor, store, spans)
     metrics = evaluate_cases(_results(predictor, store, spans), out)
     metrics |= {
         "model": str(predictor.path),
@@ -59,14 +90,36 @@ def evaluate(
         "trained_on_this_store": same_store,
     }
     write_json(out / "metrics.json", metrics)
-    examples = _examples(predictor, store, spans, read_per_image(out / "per_image.csv"))
+    rows = read_per_image(out / "per_image.csv")
+    examples = _examples(predictor, store, spans, rows)
     if examples:
         save_png(out / "examples.png", stack([picture for _, picture in examples]))
-    content = manifest.content(model=file_checksums([predictor.path]), store=store.index.checksums_sha256)
-    write_json(out / "evaluation_manifest.json", content)
-    rows = read_per_image(out / "per_image.csv")
-    write_evaluation_report(out / "report.html", metrics, rows, examples, content, history)
+    if history:
+        curve_png(history, out / "curve.png")
+    write_evaluation_report(out / "report.html", metrics, rows, examples, manifest.content(), history)
     return metrics
+
+
+def refuse_training_patients(predictor: Predictor, store: Store, spans: list[Span]) -> None:
+    """Refuse to judge a model on patients it has learned from.
+
+    A store may have been prepared again with another seed, and its splits then differ.
+
+    Raises:
+        StoreError: one of the spans is of such a patient.
+    """
+    info = predictor.info
+    if info.data_kind != store.index.kind:
+        return
+    # Phantoms of two stores share names, not heads.
+    if store.index.synthetic and info.data_checksums_sha256 != store.index.checksums_sha256:
+        return
+    known = {span.case.patient_group for span in spans} & set(info.training_patient_groups)
+    if known:
+        raise StoreError(
+            f"{store.path}: {predictor.path} has learned from patient group {min(known)}, which this part holds "
+            f"({len(known)} in all); judge it on the store it was trained on"
+        )
 
 
 def _split(predictor: Predictor, store: Store) -> tuple[SplitName, int, bool]:

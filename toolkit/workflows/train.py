@@ -34,8 +34,11 @@ def train(
         raise UsageError(f"{recipe_name}: names no data.store; pass --data STORE (made by bts-prepare)")
     run = out or Path("runs") / recipe.name
 
+    from toolkit.data.store import Store
+    from toolkit.inference.predictor import Predictor
+    from toolkit.manifest import Manifest
     from toolkit.training.trainer import train as fit
-    from toolkit.workflows.evaluate import evaluate
+    from toolkit.workflows.evaluate import judge
 
     history = fit(recipe, store, run, resume)
-    return evaluate(run, store, "val", run, history), run
+    return judge(Predictor(run), Store(store), "val", run, Manifest(recipe.seed), history), run

@@ -128,6 +128,8 @@ def _checked(path: Path, gate: IntegrityGate) -> FigshareSlice | None:
         gate.error(path, "no-mask", "has no tumorMask, so there is no truth to learn from; leave it out")
         return None
     gate.see_patient(path, item.patient, patient_stem(item.patient))
+    if item.border is not None and not (item.border.min() >= 0 and item.border.max() <= max(item.image.shape) + 1):
+        gate.warn(path, "border-outside", "the outline of the tumour reaches beyond the image")
     return item if gate.check_slice(path, item.image, item.mask, item.patient) else None
 
 

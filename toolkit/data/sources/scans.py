@@ -13,9 +13,9 @@ import nibabel as nib
 import numpy as np
 
 from toolkit.data.case import Case
-from toolkit.data.geometry import Slices, is_placeholder_spacing, to_slices
+from toolkit.data.geometry import is_placeholder_spacing, to_slices
 from toolkit.data.sources.figshare import read_slice
-from toolkit.data.sources.nifti import NiftiVolume, read_volume
+from toolkit.data.sources.nifti import read_volume
 from toolkit.data.sources.phantom import SYNTHETIC_MARK
 from toolkit.data.sources.pictures import read_picture
 from toolkit.errors import SourceError
@@ -44,7 +44,7 @@ class Scan:
     """One input of a prediction, and what is needed to write a mask back beside it.
 
     Args:
-        path: the file (of several modalities, the folder of the first).
+        path: the file.
         kind: `nifti`, `picture` or `mat`.
         case: images `(N, H, W, modalities)` in canonical slices; the mask is the
             truth a .mat file holds, else None. `spacing_mm` is None where the
@@ -71,34 +71,13 @@ def read_scan(path: Path, modality: str = DEFAULT_MODALITY) -> Scan:
     """
     kind = _kind(path)
     if kind == "nifti":
-        return _scan_of_volumes({modality: read_volume(path)}, path)
+        return _read_nifti(path, modality)
     if kind == "mat":
         return _read_mat(path, modality)
     images = read_picture(path)[..., np.newaxis]
     name = safe_name(path)
     case = Case(images, None, patient=name, case=name, modalities=(modality,))
     return Scan(path, kind, case, spacing_is_placeholder=False, restore=np.asarray)
-
-
-def read_modalities(paths: dict[str, Path]) -> Scan:
-    """Read one NIfTI file a modality as one scan; named after the folder of the first.
-
-    Args:
-        paths: modality name to file, in the order of the channels.
-
-    Raises:
-        SourceError: a file can't be read, or shape or affine differ between files.
-    """
-    volumes = {modality: read_volume(path) for modality, path in paths.items()}
-    first = next(iter(volumes.values()))
-    for volume in volumes.values():
-        same_shape = volume.data.shape == first.data.shape
-        if not same_shape or not np.allclose(volume.affine, first.affine, rtol=0.0, atol=1e-3):
-            raise SourceError(
-                f"{volume.path}: shape or affine differ from {first.path.name}; "
-                "register and resample the modalities to one grid"
-            )
-    return _scan_of_volumes(volumes, first.path.absolute().parent)
 
 
 def find_scans(inputs: Iterable[Path], skip: Path | None = None) -> list[Path]:
@@ -199,23 +178,23 @@ def _walk(folder: Path, skip: Path | None) -> Iterator[Path]:
                 yield Path(root, name)
 
 
-def _scan_of_volumes(volumes: dict[str, NiftiVolume], path: Path) -> Scan:
-    cuts: list[Slices] = [to_slices(volume.data, volume.affine) for volume in volumes.values()]
-    cut, header = cuts[0], next(iter(volumes.values())).header
+def _read_nifti(path: Path, modality: str) -> Scan:
+    volume = read_volume(path)
+    cut = to_slices(volume.data, volume.affine)
     placeholder = is_placeholder_spacing(cut.spacing_mm, cut.slices.shape)
     name = safe_name(path)
     case = Case(
-        np.stack([each.slices for each in cuts], axis=-1),
+        cut.slices[..., np.newaxis],
         None,
         patient=name,
         case=name,
-        modalities=tuple(volumes),
+        modalities=(modality,),
         affine=cut.affine,
         spacing_mm=None if placeholder else cut.spacing_mm,
         plane=cut.plane,
-        synthetic=bytes(header["descrip"].tobytes()).startswith(SYNTHETIC_MARK),
+        synthetic=bytes(volume.header["descrip"].tobytes()).startswith(SYNTHETIC_MARK),
     )
-    return Scan(path, "nifti", case, placeholder, cut.restore, header)
+    return Scan(path, "nifti", case, placeholder, cut.restore, volume.header)
 
 
 def _read_mat(path: Path, modality: str) -> Scan:

@@ -260,6 +260,15 @@ def test_the_border_of_a_real_slice_lies_on_the_outline_of_its_mask():
     assert outline[column, row].mean() < 0.2
 
 
+def test_an_outline_beyond_the_image_is_a_warning(tmp_path, figshare_file):
+    figshare_file(tmp_path / "1.mat", border=[4, 4, 9, 4, 9, 300])
+    figshare_file(tmp_path / "2.mat")
+    gate = IntegrityGate()
+    (case,) = figshare_cases(tmp_path, gate)
+    assert case.n_slices == 2
+    assert [(Path(f.file).name, f.weight, f.rule) for f in gate.findings] == [("1.mat", "warning", "border-outside")]
+
+
 @pytest.mark.real_scans
 @needs_real_scans
 def test_patients_and_classes_of_real_slices_are_those_of_the_index():

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from toolkit.data.sources.scans import find_scans, read_modalities, read_scan, safe_name, unique_names
+from toolkit.data.sources.scans import find_scans, read_scan, safe_name, unique_names
 from toolkit.errors import SourceError
 
 DATA = Path(__file__).parents[4] / "../shared/data"
@@ -145,31 +145,6 @@ def test_a_figshare_slice_with_nan_or_another_mask_is_refused_in_one_line(tmp_pa
             read_scan(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
-
-
-def test_modalities_of_one_grid_are_stacked_in_their_order(tmp_path):
-    folder = tmp_path / "BraTS-GLI-1"
-    folder.mkdir()
-    data = np.arange(8 * 7 * 6, dtype=np.int16).reshape(8, 7, 6)
-    paths = {
-        "t2f": save_volume(folder / "t2f.nii.gz", data),
-        "t1c": save_volume(folder / "t1c.nii.gz", data + 1),
-    }
-    scan = read_modalities(paths)
-    assert (scan.case.case, scan.case.modalities) == ("BraTS-GLI-1", ("t2f", "t1c"))
-    np.testing.assert_array_equal(scan.case.images[..., 1] - scan.case.images[..., 0], 1)
-    np.testing.assert_array_equal(scan.restore(scan.case.images[..., 0]), data)
-
-
-@pytest.mark.parametrize("fault", ["shape", "affine"])
-def test_modalities_of_unlike_grids_are_refused_by_name(tmp_path, fault):
-    odd = {
-        "shape": {"data": np.zeros((8, 7, 5), np.int16)},
-        "affine": {"affine": np.diag([0.9, 1.1, 4.0, 1])},
-    }
-    paths = {"t1c": save_volume(tmp_path / "t1c.nii"), "t2f": save_volume(tmp_path / "t2f.nii", **odd[fault])}
-    with pytest.raises(SourceError, match=r"t2f\.nii: shape or affine differ from t1c\.nii"):
-        read_modalities(paths)
 
 
 @pytest.mark.real_scans

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from toolkit.errors import StoreError
+from toolkit.workflows.evaluate import refuse_training_patients
+
+
+def model_of(store, part="train", **more):
+    groups = {span.case.patient_group for span in store.spans("by_patient", part)}
+    known = {"data_kind": store.index.kind, "data_checksums_sha256": store.index.checksums_sha256}
+    info = SimpleNamespace(**{**known, "training_patient_groups": tuple(groups), **more})
+    return SimpleNamespace(info=info, path="best.keras")
+
+
+def test_a_model_is_judged_on_patients_it_has_not_learned_from(make_store):
+    store = make_store(kind="figshare")
+    refuse_training_patients(model_of(store), store, store.spans("by_patient", "val"))
+
+
+def test_the_same_scans_split_again_with_another_seed_are_refused(make_store):
+    first, again = make_store(kind="figshare"), make_store(kind="figshare", folder="again", seed=2)
+    assert first.index.checksums_sha256 == again.index.checksums_sha256
+    assert first.index.splits != again.index.splits
+    with pytest.raises(StoreError, match=r"has learned from patient group p\d\d"):
+        refuse_training_patients(model_of(first), again, again.spans("by_patient", "val"))
+
+
+def test_patients_of_another_kind_of_store_may_share_a_name(make_store):
+    store = make_store(kind="figshare")
+    refuse_training_patients(model_of(store, "val", data_kind="other"), store, store.spans("by_patient", "val"))
+
+
+def test_phantoms_of_another_seed_share_names_but_not_heads(make_store, make_case):
+    cases = [make_case(f"p{p}", f"p{p}", synthetic=True, seed=p) for p in range(8)]
+    store = make_store(cases)
+    spans = store.spans("by_patient", "val")
+    refuse_training_patients(model_of(store, "val", data_checksums_sha256={"a": "b"}), store, spans)
+    with pytest.raises(StoreError, match="has learned from"):
+        refuse_training_patients(model_of(store, "val"), store, spans)
