@@ -16,6 +16,9 @@ import numpy as np
 
 from toolkit.errors import OutputError
 
+# How the name of a file starts while it is being written.
+PARTIAL = ".partial-"
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -37,7 +40,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     # Only the suffixes, not the whole name: a name of the full 255 bytes must not grow.
-    partial = path.parent / f".partial-{secrets.token_hex(6)}{''.join(path.suffixes[-2:])}"
+    partial = path.parent / f"{PARTIAL}{secrets.token_hex(6)}{''.join(path.suffixes[-2:])}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

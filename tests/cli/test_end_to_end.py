@@ -84,9 +84,12 @@ def test_killed_in_the_middle_of_an_epoch_then_resumed(tmp_path, command, run_co
     assert 1 < len(finished) < EPOCHS + 1, "the kill came too late to break the run"
     assert finished == rows(unbroken)[: len(finished)]
 
+    # What a kill in the middle of a write leaves behind is cleared away.
+    (run / "last" / ".partial-0123456789ab.npz").write_bytes(b"half")
     code, _, err = run_command("train", *arguments, "--out", run, "--resume")
     assert code == 0, err
     assert rows(run)[: len(finished)] == finished
+    assert not list(run.rglob(".partial-*"))
     resumed, whole = (np.array(rows(path)[1:], float) for path in (run, unbroken))
     assert resumed.shape == whole.shape
     np.testing.assert_allclose(resumed, whole, atol=1e-3)
@@ -100,6 +103,15 @@ def test_a_run_is_not_overwritten_nor_resumed_by_another_recipe(run_command, arg
     assert code == 2
     assert "seed: 1 then, 2 now" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_run_is_not_resumed_with_other_patients(tmp_path, run_command, store, arguments, unbroken):
+    other = tmp_path / "other"
+    assert run_command("prepare", "phantom", "--out", other, "--patients", 6, "--size", 32, "--seed", 7)[0] == 0
+    replaced = [other if argument == store else argument for argument in arguments]
+    code, _, err = run_command("train", *replaced, "--out", unbroken, "--resume")
+    assert code == 2
+    assert "another store" in err
 
 
 def test_evaluate_on_patients_never_seen(tmp_path, run_command, store, unbroken):

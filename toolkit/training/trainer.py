@@ -11,13 +11,14 @@ from toolkit.config import Recipe, load_recipe
 from toolkit.data.pipeline import WindowSet, training_batches, validation_batches
 from toolkit.data.store import Store
 from toolkit.errors import ModelError, ToolkitError, UsageError
-from toolkit.files import atomic_path, write_csv, write_json
+from toolkit.files import PARTIAL, atomic_path, write_csv, write_json
 from toolkit.losses import DiceFocalLoss
 from toolkit.manifest import Manifest
-from toolkit.models.model_file import ModelInfo, save_model
+from toolkit.models.model_file import ModelInfo, read_info, save_model
 from toolkit.models.segmenter import build_segmenter
 from toolkit.training.callbacks import Bookkeeper, Progress, best_row
 from toolkit.training.picture_dice import PictureDice
+from toolkit.training.state import FILE as STATE
 from toolkit.training.state import load_state
 from toolkit.training.tensorboard import TensorBoardLog
 
@@ -49,23 +50,13 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
     # Now, as damage met by the pipeline later would be a page of TensorFlow's.
     store.verify()
     _open_run(run, recipe, resume)
-    model = compile_segmenter(recipe, store)
-    history, seconds = load_state(run / "last", model) if (run / "last").is_dir() else ([], 0.0)
-    if not history:
-        save_recipe(run, recipe)
-    else:
+    model, info = compile_segmenter(recipe, store), _model_info(recipe, store)
+    history, seconds = load_state(run / "last", model) if (run / "last" / STATE).is_file() else ([], 0.0)
+    if history:
+        _check_same_data(run, info)
         write_csv(run / "history.csv", history)
-    info = ModelInfo(
-        recipe=recipe,
-        modalities=tuple(store.index.modalities),
-        label_map=store.index.label_map,
-        data_kind=store.index.kind,
-        data_checksums_sha256=store.index.checksums_sha256,
-        training_patient_groups=tuple(
-            sorted({s.case.patient_group for s in store.spans(recipe.data.split, "train", recipe.data.fold)})
-        ),
-        synthetic_data=store.index.synthetic,
-    )
+    else:
+        save_recipe(run, recipe)
     bookkeeper = Bookkeeper(
         run,
         history,
@@ -102,6 +93,27 @@ def compile_segmenter(recipe: Recipe, store: Store) -> keras.Model:
     # Else its variables are made while the step is traced, and it is traced twice.
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _model_info(recipe: Recipe, store: Store) -> ModelInfo:
+    training = store.spans(recipe.data.split, "train", recipe.data.fold)
+    return ModelInfo(
+        recipe=recipe,
+        modalities=tuple(store.index.modalities),
+        label_map=store.index.label_map,
+        data_kind=store.index.kind,
+        data_checksums_sha256=store.index.checksums_sha256,
+        training_patient_groups=tuple(sorted({span.case.patient_group for span in training})),
+        synthetic_data=store.index.synthetic,
+    )
+
+
+def _check_same_data(run: Path, info: ModelInfo) -> None:
+    """Refuse to go on with another store, or with the same scans split otherwise."""
+    before = read_info(run / "best.keras")
+    for name in ("data_checksums_sha256", "training_patient_groups"):
+        if getattr(before, name) != getattr(info, name):
+            raise UsageError(f"{run}: was trained on another store, or on another split of it; give --out a new folder")
 
 
 def save_recipe(run: Path, recipe: Recipe) -> None:
@@ -168,6 +180,8 @@ def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
     before = load_recipe(run / "recipe.yaml")
     if before != recipe:
         raise UsageError(f"{run}: was made by another recipe ({_difference(before, recipe)}); give --out a new folder")
+    for leftover in run.rglob(f"{PARTIAL}*"):
+        leftover.unlink()  # of a write that a kill broke off
 
 
 def _difference(before: Recipe, now: Recipe) -> str:
