@@ -73,7 +73,7 @@ def prepare(
         findings = gate.finish(skip_bad)
         index = writer.finish()
         content = manifest.content(outputs=index.checksums_sha256)
-        inputs = file_checksums(slice_files(source)) if source else {}
+        inputs = file_checksums(slice_files(source)) if kind == "figshare" and source else {}
         write_json(folder / "manifest.json", {**content, "inputs": inputs})
         write_integrity_report(folder / "integrity.html", summary(index), findings, thumbnails.pictures(), content)
     return index, findings
