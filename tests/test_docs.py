@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from toolkit.config import Recipe
@@ -32,6 +33,8 @@ def test_every_key_of_a_recipe_is_in_the_reference_with_its_default(key, default
     words = {None: "none", True: "true", False: "false"}
     shown = words[default] if isinstance(default, bool | None) else default
     shown = list(shown) if isinstance(shown, tuple) else shown
+    if isinstance(shown, dict):
+        shown = yaml.safe_dump({key: list(value) for key, value in shown.items()}, default_flow_style=True).strip()
     assert line.split("|")[2].strip() == f"`{shown}`"
     assert description
     assert description in line

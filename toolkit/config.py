@@ -39,15 +39,35 @@ class WindowRecipe(Section):
         return self
 
 
+class LayoutRecipe(Section):
+    """Where a data set keeps its files: patterns of paths below its folder.
+
+    `{patient}` and any other `{name}` in braces stand for a part of a folder or file name; each
+    takes as much as it can, from left to right, and the same name always means the same text.
+    Files that agree in all of them belong together; `{slice}` counts the slices of one case.
+    """
+
+    images: dict[str, str] = Field(min_length=1, description="pattern of each modality, in the model's order")
+    mask: str | None = Field(None, description="pattern of the mask")
+    labels: dict[str, Annotated[int, Field(ge=1, le=255)]] = Field(
+        {"tumour": 1}, min_length=1, description="value of each label in the mask"
+    )
+
+
 class DataRecipe(Section):
     """Which slices train, which validate, and how they are put into batches."""
 
     store: Path | None = Field(None, description="folder written by bts-prepare; --data overrides it")
+    layout: LayoutRecipe | None = Field(None, description="patterns of files for bts-prepare --recipe")
+    allow_missing: bool = Field(False, description="cases may lack modalities; needs modality_dropout")
     split: Literal["by_patient", "folds", "by_slice_leaking"] = Field(
         "by_patient", description="the leaking one only shows what leaking does"
     )
     fold: int = Field(0, ge=0, le=4, description="validation fold where split is folds")
     image_size: int = Field(128, ge=32, le=1024, multiple_of=32, description="height and width in pixels")
+    spacing_mm: tuple[Positive, Positive, Positive] | None = Field(
+        None, description="resample to slice, row, column distances; none: as stored"
+    )
     window: WindowRecipe = WindowRecipe()
     batch_windows: int = Field(4, ge=1, description="windows in a batch")
 
@@ -65,6 +85,7 @@ class AugmentationRecipe(Section):
     brightness: float = Field(0.15, ge=0, lt=1, description="factor is drawn from [1 - b, 1 + b]")
     noise: NonNegative = Field(0.03, description="largest standard deviation, of the range 0-1")
     bias_field: NonNegative = Field(0.2, description="largest relative amplitude")
+    modality_dropout: float = Field(0.0, ge=0, lt=1, description="chance that a modality is blanked; one always stays")
 
 
 class EnhancerRecipe(Section):
@@ -89,7 +110,37 @@ class ModelRecipe(Section):
     )
     attention: bool = Field(True, description="attention gate on each skip connection")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped after each decoder level")
-    mask_classes: int = Field(1, ge=1, description="1: tumour or not; K: one channel for each label 1..K")
+    regions: dict[str, tuple[Annotated[int, Field(ge=1, le=255)], ...]] = Field(
+        {"tumour": ()}, min_length=1, description="labels that make up each region; none: any label above 0"
+    )
+    exclusive: bool = Field(False, description="softmax: a pixel is in one region at most; else regions may overlap")
+
+    @model_validator(mode="after")
+    def _paintable(self) -> ModelRecipe:
+        labels = [label for region in self.regions.values() for label in region]
+        if self.exclusive and (len(labels) != len(set(labels)) or not all(self.regions.values())):
+            raise ValueError("exclusive regions need labels of their own each")
+        _ = self.painted_labels
+        return self
+
+    @property
+    def painted_labels(self) -> tuple[int, ...]:
+        """The label each region leaves in a mask, when regions are painted one over the other in their order.
+
+        It is the first label of the region that no later region has: of whole tumour (1, 2, 3),
+        tumour core (1, 3) and enhancing tumour (3) that is 2, 1 and 3.
+        """
+        regions = list(self.regions.items())
+        painted = []
+        for position, (name, labels) in enumerate(regions):
+            later = {label for _, others in regions[position + 1 :] for label in others}
+            own = [label for label in labels or (1,) if label not in later]
+            if not own:
+                raise ValueError(f"region {name} has no label that later regions leave to it; put it behind them")
+            painted.append(own[0])
+        if len(set(painted)) < len(painted):
+            raise ValueError("two regions have the same labels")
+        return tuple(painted)
 
 
 class LossRecipe(Section):
@@ -99,7 +150,7 @@ class LossRecipe(Section):
     focal: NonNegative = Field(1.0, description="weight of the focal loss")
     focal_gamma: NonNegative = Field(2.0, description="how much less easy pixels count")
     focal_alpha: Fraction = Field(0.75, description="weight of tumour pixels; 1 - alpha of the rest")
-    class_weights: tuple[Positive, ...] | None = Field(None, description="one for each mask class")
+    class_weights: tuple[Positive, ...] | None = Field(None, description="one for each region")
 
     @model_validator(mode="after")
     def _some_loss(self) -> LossRecipe:
@@ -137,8 +188,14 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _one_weight_a_class(self) -> Recipe:
         weights = self.loss.class_weights
-        if weights is not None and len(weights) != self.model.mask_classes:
-            raise ValueError(f"loss.class_weights needs {self.model.mask_classes} values, got {len(weights)}")
+        if weights is not None and len(weights) != len(self.model.regions):
+            raise ValueError(f"loss.class_weights needs {len(self.model.regions)} values, got {len(weights)}")
+        return self
+
+    @model_validator(mode="after")
+    def _missing_modalities_are_learned(self) -> Recipe:
+        if self.data.allow_missing and not self.augmentation.modality_dropout:
+            raise ValueError("data.allow_missing needs augmentation.modality_dropout above 0, or nothing teaches it")
         return self
 
     def to_yaml(self) -> str:

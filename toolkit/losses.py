@@ -61,7 +61,7 @@ class DiceFocalLoss(keras.losses.Loss):
         focal: weight of the focal part.
         gamma: focusing exponent.
         alpha: weight of tumour pixels in the focal part, 0-1.
-        class_weights: one for each mask class, or None for all alike.
+        class_weights: one for each region, or None for all alike.
 
     Example:
         model.compile("adamw", loss={"probability": DiceFocalLoss(focal=5.0)})

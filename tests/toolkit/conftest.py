@@ -57,11 +57,13 @@ def figshare_file(head):
 def make_case(head):
     """A case of any length and type, its slices all different, a tumour in the middle slices."""
 
-    def make(name="p1-a", patient="p1", n_slices=5, dtype=np.int16, shape=(32, 32), seed=0, **more):
+    def make(name="p1-a", patient="p1", n_slices=5, dtype=np.int16, shape=(32, 32), seed=0, modalities=1, **more):
         images = np.stack([head(1000 * seed + s, shape) for s in range(n_slices)])[..., None].astype(dtype)
+        images = np.concatenate([images, *(images // (m + 1) for m in range(1, modalities))], axis=-1)
+        names = ("t1c", "t1n", "t2w", "t2f")[:modalities]
         mask = np.zeros(images.shape[:3], np.uint8)
         mask[n_slices // 3 :, 10:18, 12:24] = 1
-        return Case(images, mask, patient=patient, case=name, modalities=("t1c",), **more)
+        return Case(images, mask, patient=patient, case=name, modalities=names, **more)
 
     return make
 

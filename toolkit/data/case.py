@@ -30,6 +30,7 @@ class Case:
         tumour_type: class name where the source knows it.
         slice_names: name of each slice in its source (file number, index …).
         synthetic: True for made-up images; shown wherever the case is shown.
+        present: which modalities the source has; the others are zeros. Defaults to all.
     """
 
     images: np.ndarray
@@ -44,6 +45,7 @@ class Case:
     tumour_type: str | None = None
     slice_names: tuple[str, ...] = field(default=())
     synthetic: bool = False
+    present: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4:
@@ -52,6 +54,10 @@ class Case:
             raise ValueError(f"mask {self.mask.shape} does not fit images {self.images.shape}")
         if self.images.shape[3] != len(self.modalities):
             raise ValueError(f"{self.images.shape[3]} channels but modalities {self.modalities}")
+        if not self.present:
+            object.__setattr__(self, "present", (True,) * len(self.modalities))
+        if len(self.present) != len(self.modalities) or not any(self.present):
+            raise ValueError(f"present {self.present} does not fit modalities {self.modalities}")
         if self.plane not in PLANES:
             raise ValueError(f"plane {self.plane!r} is not one of {PLANES}")
         if not self.patient_group:

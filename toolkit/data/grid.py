@@ -1,70 +1,142 @@
-"""To the model's square grid and back, keeping the proportions of the slice."""
+"""To the model's square grid and back, keeping the proportions of the anatomy.
+
+The grid of a case follows from its shape and, where the recipe names distances in mm, from its
+spacing. Slices are resized, first within the plane, then from slice to slice, and lie centred
+between margins of background. Images, regions and probabilities take the same way; labels
+themselves are never interpolated.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from toolkit.config import DataRecipe
 
-def to_grid(images: np.ndarray, size: int) -> np.ndarray:
-    """Pad slices to a square with zeros and resize them.
+# A grid pixel belongs to a region if at least half of its volume does.
+HALF = 0.5
 
-    Shrinking averages areas, so that no pixel is lost between samples; growing is
-    bilinear.
+
+@dataclass(frozen=True)
+class Grid:
+    """How the slices of one case lie on the model's grid; made by `model_grid`.
 
     Args:
-        images: `(slices, height, width, channels)`, normalised (0 is background).
+        shape: `(slices, height, width)` of the case.
         size: height and width of the grid in pixels.
-
-    Returns:
-        `(slices, size, size, channels)` float32.
+        n_slices: number of slices at the model's slice distance.
+        height: rows that a slice takes up on the grid.
+        width: columns that a slice takes up on the grid.
     """
+
+    shape: tuple[int, int, int]
+    size: int
+    n_slices: int
+    height: int
+    width: int
+
+    def images(self, read: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:
+        """Some slices of the grid, made from as few slices of the case as they need.
+
+        Args:
+            read: gives slices of the case by index, `(n,)` to `(n, height, width, channels)`, normalised.
+            wanted: indices of slices of the grid, at most `n_slices - 1`; repeats are allowed.
+
+        Returns:
+            `(len(wanted), size, size, channels)` float32.
+        """
+        weights = resize_weights(self.shape[0], self.n_slices)[wanted]
+        needed = np.flatnonzero(weights.any(axis=0))
+        return np.tensordot(weights[:, needed], self._place(read(needed)), axes=1)
+
+    def add_back(self, maps: np.ndarray, slices: np.ndarray, result: np.ndarray) -> None:
+        """Add the share that some slices of the grid have in the slices of the case.
+
+        Once every slice of the grid has been added, `result` holds the maps in the case's own size.
+
+        Args:
+            maps: `(n, size, size, channels)`.
+            slices: `(n,)`, which slices of the grid they are.
+            result: `(slices, height, width, channels)` float32 of the whole case, changed in place.
+        """
+        weights = resize_weights(self.n_slices, self.shape[0])[:, slices]
+        back = self._take(maps)
+        for index in np.flatnonzero(weights.any(axis=1)):
+            result[index] += np.tensordot(weights[index], back, axes=1)
+
+    @property
+    def _corner(self) -> tuple[int, int]:
+        return (self.size - self.height) // 2, (self.size - self.width) // 2
+
+    def _place(self, images: np.ndarray) -> np.ndarray:
+        top, left = self._corner
+        grid = np.zeros((len(images), self.size, self.size, images.shape[3]), np.float32)
+        grid[:, top : top + self.height, left : left + self.width] = _resize(images, self.height, self.width)
+        return grid
+
+    def _take(self, maps: np.ndarray) -> np.ndarray:
+        top, left = self._corner
+        return _resize(maps[:, top : top + self.height, left : left + self.width], *self.shape[1:])
+
+
+def model_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float] | None, data: DataRecipe) -> Grid:
+    """The grid of a case.
+
+    Without `data.spacing_mm` slices stay as many as they are and their longer side fills the grid.
+    With it, a case is resampled to these distances; a slice that is then larger than the grid is
+    shrunk until it fits, so that no part of it is lost.
+
+    Args:
+        shape: `(slices, height, width)` of the case.
+        spacing_mm: `(slice, row, column)` distances of the case, None if unknown.
+        data: `image_size` and `spacing_mm` are read.
+
+    Raises:
+        ValueError: the recipe names distances and the case has none.
+    """
+    n_slices, height, width = shape
+    size = data.image_size
+    if data.spacing_mm is None:
+        scale = size / max(height, width)
+        return Grid(shape, size, n_slices, _at_least_one(height * scale), _at_least_one(width * scale))
+    if spacing_mm is None:
+        raise ValueError("its spacing is unknown, and the model works in mm; give it with --spacing")
+    slices, rows, columns = (
+        n * mm / target for n, mm, target in zip(shape, spacing_mm, data.spacing_mm, strict=True)
+    )
+    scale = min(1.0, size / max(rows, columns))
+    return Grid(shape, size, _at_least_one(slices), _at_least_one(rows * scale), _at_least_one(columns * scale))
+
+
+@lru_cache(maxsize=256)
+def resize_weights(n_from: int, n_to: int) -> np.ndarray:
+    """Share of each of `n_from` slices in each of `n_to`, `(n_to, n_from)` float32; rows sum to 1.
+
+    The same rule as within a slice: the ends of both sequences lie at the same place; fewer slices
+    are means over what they cover, more slices are interpolated linearly.
+    """
+    weights = _resize(np.eye(n_from, dtype=np.float32)[None, ..., None], n_to, n_from)[0, ..., 0]
+    weights.flags.writeable = False
+    return weights
+
+
+def _at_least_one(length: float) -> int:
+    return max(1, round(length))
+
+
+def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize `(n, H, W, C)`: shrinking averages areas, so no pixel is lost between samples; growing is linear."""
     images = np.asarray(images, np.float32)
-    side, (top, left) = _square(images.shape[1:3])
-    square = np.zeros((len(images), side, side, images.shape[3]), np.float32)
-    square[:, top : top + images.shape[1], left : left + images.shape[2]] = images
-    return _resize(square, size)
-
-
-def mask_to_grid(mask: np.ndarray, size: int, classes: int) -> np.ndarray:
-    """Truth of each class on the model's grid.
-
-    Args:
-        mask: `(slices, height, width)` integer labels.
-        size: height and width of the grid in pixels.
-        classes: 1 for tumour (any label) or not; K for one channel for each label 1..K.
-
-    Returns:
-        `(slices, size, size, classes)` float32 of 0 and 1: a grid pixel belongs to a
-        class if at least half of its area does.
-    """
-    labels = mask[..., None] > 0 if classes == 1 else mask[..., None] == np.arange(1, classes + 1)
-    return (to_grid(labels, size) >= 0.5).astype(np.float32)
-
-
-def from_grid(grid: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bring maps on the model's grid back to the size of the slice.
-
-    Args:
-        grid: `(slices, size, size, channels)`.
-        height: of the slice in pixels.
-        width: of the slice in pixels.
-
-    Returns:
-        `(slices, height, width, channels)` float32.
-    """
-    side, (top, left) = _square((height, width))
-    return _resize(np.asarray(grid, np.float32), side)[:, top : top + height, left : left + width]
-
-
-def _square(shape: tuple[int, ...]) -> tuple[int, tuple[int, int]]:
-    side = max(shape[0], shape[1])
-    return side, ((side - shape[0]) // 2, (side - shape[1]) // 2)
-
-
-def _resize(images: np.ndarray, size: int) -> np.ndarray:
-    if images.shape[1] == size:
+    n, old_height, old_width, channels = images.shape
+    if (old_height, old_width) == (height, width):
         return images
-    interpolation = cv2.INTER_AREA if images.shape[1] > size else cv2.INTER_LINEAR
-    resized = [cv2.resize(image, (size, size), interpolation=interpolation) for image in images]
-    return np.stack(resized).reshape(len(images), size, size, images.shape[3])
+    if (height < old_height and width > old_width) or (height > old_height and width < old_width):
+        # OpenCV has one rule for both axes.
+        return _resize(_resize(images, height, old_width), height, width)
+    interpolation = cv2.INTER_AREA if height <= old_height and width <= old_width else cv2.INTER_LINEAR
+    resized = [cv2.resize(image, (width, height), interpolation=interpolation) for image in images]
+    return np.stack(resized).reshape(n, height, width, channels)

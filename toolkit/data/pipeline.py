@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.config import AugmentationRecipe, Recipe
-from toolkit.data.grid import mask_to_grid, to_grid
+from toolkit.data.grid import HALF, Grid, model_grid
 from toolkit.data.intensity import normalise
+from toolkit.data.regions import region_masks
 from toolkit.data.store import Span, Store
 from toolkit.data.windows import Window, windows
+from toolkit.errors import StoreError
 from toolkit.transforms.intensity import change_intensity
+from toolkit.transforms.modalities import drop_modalities
 from toolkit.transforms.spatial import draw_spatial
 
 if TYPE_CHECKING:
@@ -34,17 +37,21 @@ class WindowSet:
     Args:
         store: opened.
         part: "train", "val" or "test".
-        recipe: its `data`, `model.mask_classes` and `augmentation` are read.
+        recipe: its `data`, `model.regions` and `augmentation` are read.
         augment: change windows at random.
+
+    Raises:
+        StoreError: the recipe works in mm and a case has no spacing.
     """
 
     def __init__(self, store: Store, part: str, recipe: Recipe, augment: bool) -> None:
         self.store, self.recipe, self.augment = store, recipe, augment
         rule = recipe.data.window
-        self.windows: list[tuple[Span, Window]] = [
-            (span, window)
+        self.windows: list[tuple[Span, Grid, Window]] = [
+            (span, grid, window)
             for span in store.spans(recipe.data.split, part, recipe.data.fold)
-            for window in windows(span.n_slices, rule.slices, rule.halo)
+            for grid in [self._grid(span)]
+            for window in windows(grid.n_slices, rule.slices, rule.halo)
         ]
 
     def __len__(self) -> int:
@@ -58,20 +65,33 @@ class WindowSet:
             number: of the window.
 
         Returns:
-            Slices `(S, size, size, modalities)` and truth `(S, size, size, classes)`, float32, and
+            Slices `(S, size, size, modalities)` and truth `(S, size, size, regions)`, float32, and
             weights `(S,)`: in training 1 for every real slice (each has a truth to
             learn from), else 1 for the slices that count by the halo rule.
         """
-        span, window = self.windows[number]
-        size = self.recipe.data.image_size
-        images, mask = self.store.read(span.case, window.slices + span.start)
-        slices = to_grid(normalise(images, np.array(span.case.intensity_range)), size)
-        truth = mask_to_grid(mask, size, self.recipe.model.mask_classes)
+        span, grid, window = self.windows[number]
+        n_modalities = span.case.shape[3]
+
+        def read(indices: np.ndarray) -> np.ndarray:
+            """Modalities, then memberships of regions: read once, resized alike."""
+            images, mask = self.store.read(span.case, indices + span.start)
+            normalised = normalise(images, np.array(span.case.intensity_range))
+            return np.concatenate([normalised, region_masks(mask, self.recipe.model)], axis=-1)
+
+        both = grid.images(read, window.slices)
+        slices, truth = both[..., :n_modalities], (both[..., n_modalities:] >= HALF).astype(np.float32)
         if self.augment:
             rng = np.random.default_rng([self.recipe.seed, epoch, number])
             slices, truth = augment_window(rng, self.recipe.augmentation, slices, truth)
+            slices = drop_modalities(rng, self.recipe.augmentation.modality_dropout, slices)
         weights = window.real if self.augment else window.counts
         return slices, truth, weights.astype(np.float32)
+
+    def _grid(self, span: Span) -> Grid:
+        try:
+            return model_grid((span.n_slices, *span.case.shape[1:3]), span.case.spacing_mm, self.recipe.data)
+        except ValueError as error:
+            raise StoreError(f"{self.store.path}: case {span.case.case}: {error} to bts-prepare") from error
 
 
 def augment_window(
@@ -118,12 +138,12 @@ def _batches(window_set: WindowSet, order, n_windows: int) -> tf.data.Dataset:
 
     recipe = window_set.recipe
     n_slices, size = recipe.data.window.slices, recipe.data.image_size
-    modalities, classes = len(window_set.store.index.modalities), recipe.model.mask_classes
+    modalities, regions = len(window_set.store.index.modalities), len(recipe.model.regions)
 
     def load(epoch, number):
         slices, truth, weights = tf.numpy_function(window_set.load, (epoch, number), (tf.float32,) * 3)
         slices.set_shape((n_slices, size, size, modalities))
-        truth.set_shape((n_slices, size, size, classes))
+        truth.set_shape((n_slices, size, size, regions))
         weights.set_shape((n_slices,))
         return {"slices": slices}, {"probability": truth}, {"probability": weights}
 

@@ -44,7 +44,7 @@ class CaseRecord(_Entry):
 
     `intensity_range` is `(modalities, 2)` of `toolkit.data.intensity`; `percentiles` are the
     1st, 25th, 50th, 75th and 99th of all pixels of each modality; `tumour_pixels` is the
-    number of pixels with a label above 0 in each slice.
+    number of pixels with a label above 0 in each slice; `present` is empty where no modality is missing.
     """
 
     case: str
@@ -53,6 +53,7 @@ class CaseRecord(_Entry):
     plane: Literal[PLANES]  # type: ignore[valid-type]
     tumour_type: str | None
     synthetic: bool
+    present: tuple[bool, ...] = ()
     dtype: Literal[DTYPES]  # type: ignore[valid-type]
     shape: tuple[int, int, int, int]
     slice_names: list[str]
@@ -190,7 +191,7 @@ class Store:
     def case(self, record: CaseRecord) -> Case:
         """A whole case with its pixels."""
         images, mask = self.read(record, range(record.shape[0]))
-        same = ("patient", "case", "patient_group", "spacing_mm", "plane", "tumour_type", "synthetic")
+        same = ("patient", "case", "patient_group", "spacing_mm", "plane", "tumour_type", "synthetic", "present")
         return Case(
             images=images,
             mask=mask,

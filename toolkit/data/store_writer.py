@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 BLOCK_SLICES = 8
 SHARD_BYTES = 64 * 2**20
 PERCENTILES = (1, 25, 50, 75, 99)
+TUMOUR = {"background": 0, "tumour": 1}
 
 
 class StoreWriter:
@@ -35,10 +37,11 @@ class StoreWriter:
         folder: an existing, empty folder (a temporary one: see `toolkit.files.atomic_path`).
         kind: name of the source, e.g. "figshare".
         seed: of the splits.
+        label_map: label names and values of the masks.
     """
 
-    def __init__(self, folder: Path, kind: str, seed: int) -> None:
-        self.folder, self.kind, self.seed = folder, kind, seed
+    def __init__(self, folder: Path, kind: str, seed: int, label_map: Mapping[str, int] = TUMOUR) -> None:
+        self.folder, self.kind, self.seed, self.label_map = folder, kind, seed, dict(label_map)
         self.records: list[CaseRecord] = []
         self.modalities: tuple[str, ...] = ()
         self._writer: tf.io.TFRecordWriter | None = None
@@ -79,7 +82,7 @@ class StoreWriter:
             seed=self.seed,
             created_with=f"brain-tumour-segmentation {__version__}",
             modalities=list(self.modalities),
-            label_map={"background": 0, "tumour": 1},
+            label_map=self.label_map,
             checksums_sha256={file.name: _sha256(file) for file in files},
             sizes_bytes={file.name: file.stat().st_size for file in files},
             splits=draw_splits(self.records, self.seed),
@@ -132,7 +135,6 @@ def draw_splits(records: list[CaseRecord], seed: int) -> Splits:
 
 
 def _record(case: Case, mask: np.ndarray, blocks: list[Block]) -> CaseRecord:
-    flat = case.images.reshape(-1, case.images.shape[3])
     same = ("case", "patient", "patient_group", "plane", "tumour_type", "synthetic", "spacing_mm")
     return CaseRecord(
         dtype=case.images.dtype.name,
@@ -140,9 +142,11 @@ def _record(case: Case, mask: np.ndarray, blocks: list[Block]) -> CaseRecord:
         slice_names=list(case.slice_names),
         affine=None if case.affine is None else np.asarray(case.affine, float).tolist(),
         intensity_range=intensity_range(case.images).tolist(),
-        percentiles=np.percentile(flat, PERCENTILES, axis=0).T.tolist(),
+        # One modality at a time: of a whole volume a sorted copy is a matter of gigabytes.
+        percentiles=[np.percentile(case.images[..., m], PERCENTILES).tolist() for m in range(case.images.shape[3])],
         tumour_pixels=(mask > 0).sum(axis=(1, 2)).tolist(),
         blocks=blocks,
+        present=() if all(case.present) else case.present,
         **{name: getattr(case, name) for name in same},
     )
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.data.grid import from_grid, to_grid
+from toolkit.data.grid import model_grid
 from toolkit.data.intensity import intensity_range, normalise
+from toolkit.data.regions import label_mask, tumour_probability
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
 from toolkit.models.model_file import load_model
@@ -41,37 +42,52 @@ class Predictor:
         self.path = find_model(path)
         self.model, self.info = load_model(self.path)
 
-    def predict(self, images: np.ndarray, value_range: np.ndarray | None = None) -> np.ndarray:
-        """Probability of every class in every pixel.
+    def predict(
+        self,
+        images: np.ndarray,
+        value_range: np.ndarray | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+    ) -> np.ndarray:
+        """Probability of every region in every pixel.
 
         Args:
             images: `(slices, height, width, modalities)`, one case, values as stored.
             value_range: `(modalities, 2)` of the case, where `images` is only a piece of it.
+            spacing_mm: `(slice, row, column)` distances; needed by a model that works in mm.
 
         Returns:
-            `(slices, height, width, classes)` float32.
+            `(slices, height, width, regions)` float32.
 
         Raises:
-            ModelError: the case has another number of modalities than the model.
+            ModelError: the case has another number of modalities than the model, or no spacing where it needs one.
         """
-        return self._run(self.model, ("probability",), images, value_range)["probability"]
+        return self._run(self.model, ("probability",), images, value_range, spacing_mm)["probability"]
 
-    def inspect(self, images: np.ndarray, value_range: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def inspect(
+        self,
+        images: np.ndarray,
+        value_range: np.ndarray | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+    ) -> dict[str, np.ndarray]:
         """What `predict` says, and what happened inside: `enhanced` and, with gates, `attention`.
 
         Args:
             images: as for `predict`.
             value_range: as for `predict`.
+            spacing_mm: as for `predict`.
 
         Returns:
             Name to `(slices, height, width, channels)` float32, in the slices' own size.
         """
-        return self._run(self._inspector, tuple(self._inspector.output), images, value_range)
+        return self._run(self._inspector, tuple(self._inspector.output), images, value_range, spacing_mm)
 
     def mask(self, probability: np.ndarray) -> np.ndarray:
-        """Labels `(slices, height, width)` uint8: the likeliest class where it reaches the threshold."""
-        likeliest = probability.argmax(axis=-1).astype(np.uint8) + np.uint8(1)
-        return np.where(probability.max(axis=-1) >= self.info.threshold, likeliest, np.uint8(0))
+        """Labels `(slices, height, width)` uint8, see `toolkit.data.regions.label_mask`."""
+        return label_mask(probability, self.info.recipe.model, self.info.threshold)
+
+    def tumour(self, probability: np.ndarray) -> np.ndarray:
+        """Probability `(slices, height, width)` of being in any region."""
+        return tumour_probability(probability, self.info.recipe.model)
 
     @cached_property
     def _inspector(self) -> keras.Model:
@@ -80,7 +96,12 @@ class Predictor:
         return inspector(self.model)
 
     def _run(
-        self, model: keras.Model, names: tuple[str, ...], images: np.ndarray, value_range: np.ndarray | None
+        self,
+        model: keras.Model,
+        names: tuple[str, ...],
+        images: np.ndarray,
+        value_range: np.ndarray | None,
+        spacing_mm: tuple[float, float, float] | None,
     ) -> dict[str, np.ndarray]:
         if images.shape[3] != len(self.info.modalities):
             raise ModelError(
@@ -88,22 +109,24 @@ class Predictor:
                 f"the scan has {images.shape[3]}; give a scan with those"
             )
         data = self.info.recipe.data
-        value_range = intensity_range(images) if value_range is None else value_range
-        plan = windows(len(images), data.window.slices, data.window.halo)
+        try:
+            grid = model_grid(images.shape[:3], spacing_mm, data)
+        except ValueError as error:
+            raise ModelError(f"{self.path}: the scan does not fit: {error}") from error
+        limits = intensity_range(images) if value_range is None else value_range
+        plan = windows(grid.n_slices, data.window.slices, data.window.halo)
         results: dict[str, np.ndarray] = {}
         for start in range(0, len(plan), BATCH_WINDOWS):
             batch = plan[start : start + BATCH_WINDOWS]
             # Always full batches: a smaller one would make the backend compile again.
             full = [*batch, *[batch[-1]] * (BATCH_WINDOWS - len(batch))]
-            slices = [to_grid(normalise(images[w.slices], value_range), data.image_size) for w in full]
+            slices = [grid.images(lambda wanted: normalise(images[wanted], limits), w.slices) for w in full]
             outputs = model.predict_on_batch({"slices": np.stack(slices)})
             for name in names:
                 values = np.asarray(outputs[name])
-                shape = (*images.shape[:3], values.shape[-1])
-                result = results.setdefault(name, np.empty(shape, np.float32))
-                for window, grid in zip(batch, values, strict=False):
-                    counts = window.counts
-                    result[window.slices[counts]] = from_grid(grid[counts], *images.shape[1:3])
+                result = results.setdefault(name, np.zeros((*images.shape[:3], values.shape[-1]), np.float32))
+                for window, maps in zip(batch, values, strict=False):
+                    grid.add_back(maps[window.counts], window.slices[window.counts], result)
         return results
 
 

@@ -52,6 +52,17 @@ class ModelInfo(BaseModel):
     threshold: float = 0.5
     version: str = __version__
 
+    @property
+    def mask_labels(self) -> dict[str, int]:
+        """Name and value of each label in the masks the model writes.
+
+        A region that is one label, or leaves one to those painted before, is named as that label.
+        """
+        model = self.recipe.model
+        names = {value: name for name, value in self.label_map.items()}
+        painted = zip(model.regions, model.regions.values(), model.painted_labels, strict=True)
+        return {names.get(label, region) if labels else region: label for region, labels, label in painted}
+
 
 def save_model(model: keras.Model, path: Path, info: ModelInfo) -> None:
     """Write model and information as one `.keras` file, atomically, without the optimiser.
@@ -95,6 +106,7 @@ def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
 
     # Importing them registers what the file may hold.
     import toolkit.layers.attention_gate
+    import toolkit.layers.exclusive
     import toolkit.layers.slices
     import toolkit.losses
     import toolkit.training.picture_dice  # noqa: F401

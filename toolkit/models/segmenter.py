@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from toolkit.config import Recipe
+from toolkit.layers.exclusive import ExclusiveProbability
 from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.models.enhancer import enhance
 from toolkit.models.initial_weights import draw_initial_weights
@@ -20,7 +21,7 @@ def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
 
     Returns:
         Functional model from `{"slices": (batch, S, H, W, modalities)}`, normalised, to
-        `{"probability": (batch, S, H, W, mask_classes)}` in float32.
+        `{"probability": (batch, S, H, W, regions)}` in float32.
 
     Raises:
         ModelError: pre-trained weights are not to be had.
@@ -35,7 +36,10 @@ def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
     logits = attention_unet(images, recipe.model)
     logits = SplitSlices(n_slices, name="split_slices")(logits)
     # float32 whatever the compute type: a float16 probability can't be told from 1.
-    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+    if recipe.model.exclusive:
+        probability = ExclusiveProbability(dtype="float32", name="probability")(logits)
+    else:
+        probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model({"slices": slices}, {"probability": probability}, name="segmenter")
     draw_initial_weights(model, recipe.seed, keep_encoder=recipe.model.encoder_weights != "none")
     set_rgb_kernel(model)

@@ -22,10 +22,10 @@ def attention_unet(images, recipe: ModelRecipe):
     Args:
         images: `(batch, height, width, modalities)`, normalised; height and width
             static multiples of 32.
-        recipe: encoder, decoder, gates, classes.
+        recipe: encoder, decoder, gates, regions.
 
     Returns:
-        Logits `(batch, height, width, mask_classes)`.
+        Logits `(batch, height, width, regions)`.
     """
     _, height, width, _modalities = images.shape
     rgb = keras.layers.Rescaling(255.0, name="to_255")(images)
@@ -36,7 +36,7 @@ def attention_unet(images, recipe: ModelRecipe):
         x = _decoder_level(x, skips[3 - level], filters, recipe, f"decoder{4 - level}")
     x = _decoder_level(x, images, recipe.decoder_filters[4], recipe, "decoder0", gate=False)
     prior = keras.initializers.Constant(float(np.log(TUMOUR_PRIOR / (1 - TUMOUR_PRIOR))))
-    return keras.layers.Conv2D(recipe.mask_classes, 1, bias_initializer=prior, name="logits")(x)
+    return keras.layers.Conv2D(len(recipe.regions), 1, bias_initializer=prior, name="logits")(x)
 
 
 def set_rgb_kernel(model: keras.Model) -> None:

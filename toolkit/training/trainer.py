@@ -10,7 +10,7 @@ import keras
 from toolkit.config import Recipe, load_recipe
 from toolkit.data.pipeline import WindowSet, training_batches, validation_batches
 from toolkit.data.store import Store
-from toolkit.errors import ModelError, ToolkitError, UsageError
+from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
 from toolkit.files import PARTIAL, atomic_path, write_csv, write_json
 from toolkit.losses import DiceFocalLoss
 from toolkit.manifest import Manifest
@@ -49,6 +49,7 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
     store = Store(store_path)
     # Now, as damage met by the pipeline later would be a page of TensorFlow's.
     store.verify()
+    _check_store(recipe, store)
     _open_run(run, recipe, resume)
     model, info = compile_segmenter(recipe, store), _model_info(recipe, store)
     history, seconds = load_state(run / "last", model) if (run / "last" / STATE).is_file() else ([], 0.0)
@@ -93,6 +94,21 @@ def compile_segmenter(recipe: Recipe, store: Store) -> keras.Model:
     # Else its variables are made while the step is traced, and it is traced twice.
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _check_store(recipe: Recipe, store: Store) -> None:
+    """Refuse a store that has not what the recipe learns."""
+    known = store.index.label_map
+    for region, labels in recipe.model.regions.items():
+        if unknown := set(labels) - set(known.values()):
+            listed = ", ".join(f"{value} {name}" for name, value in known.items())
+            raise StoreError(f"{store.path}: has no label {min(unknown)}, which region {region} needs (it has {listed})")
+    lacking = [record.case for record in store.index.cases if not all(record.present)]
+    if lacking and not recipe.data.allow_missing:
+        raise StoreError(
+            f"{store.path}: {len(lacking)} cases lack modalities (e.g. {lacking[0]}); train with data.allow_missing "
+            "and augmentation.modality_dropout, or prepare without --allow-missing"
+        )
 
 
 def _model_info(recipe: Recipe, store: Store) -> ModelInfo:

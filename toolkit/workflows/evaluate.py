@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.data.regions import region_masks
 from toolkit.data.store import CaseRecord, Span, SplitName, Store
 from toolkit.errors import StoreError
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image, representative_images
@@ -130,24 +131,25 @@ def _split(predictor: Predictor, store: Store) -> tuple[SplitName, int, bool]:
 
 
 def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[CaseResult]:
-    classes = predictor.info.recipe.model.mask_classes
-    names = {value: name for name, value in store.index.label_map.items()}
+    model = predictor.info.recipe.model
     for span in track(spans, "Evaluating", len(spans)):
         images, truth = store.read(span.case, range(span.start, span.stop))
-        mask = predictor.mask(predictor.predict(images, np.array(span.case.intensity_range)))
-        for label in range(1, classes + 1):
+        mask = predictor.mask(predictor.predict(images, np.array(span.case.intensity_range), span.case.spacing_mm))
+        # Judged is the mask as it would be written, not each channel before painting.
+        true_regions, regions = region_masks(truth, model), region_masks(mask, model)
+        for index, region in enumerate(model.regions):
             yield CaseResult(
                 case=span.case.case,
                 patient=span.case.patient,
-                truth=truth > 0 if classes == 1 else truth == label,
-                prediction=mask == label,
+                truth=true_regions[..., index],
+                prediction=regions[..., index],
                 patient_group=span.case.patient_group,
                 tumour_type=span.case.tumour_type,
                 plane=span.case.plane,
                 slice_names=tuple(span.case.slice_names[span.start : span.stop]),
                 spacing_mm=span.case.spacing_mm,
                 synthetic=span.case.synthetic,
-                label=names.get(label, str(label)),
+                label=region,
             )
 
 
@@ -165,7 +167,7 @@ def _example(
 ) -> tuple[str, np.ndarray]:
     index = record.slice_names.index(row["slice"])
     images, truth = store.read(record, range(record.shape[0]))
-    inside = predictor.inspect(images, np.array(record.intensity_range))
+    inside = predictor.inspect(images, np.array(record.intensity_range), record.spacing_mm)
     (low, high), mask = record.intensity_range[0], predictor.mask(inside["probability"])
     grey = to_grey(images[index, ..., 0], low, high)
     columns = [

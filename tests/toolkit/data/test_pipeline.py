@@ -8,8 +8,9 @@ import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from toolkit.config import AugmentationRecipe, load_recipe
-from toolkit.data.intensity import normalise
+from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.pipeline import WindowSet, augment_window, training_batches, validation_batches
+from toolkit.errors import StoreError
 
 SIZE = 32  # of the fixture's slices, so that nothing is resized
 
@@ -175,20 +176,51 @@ def test_truth_stays_0_and_1_and_images_within_their_range(store):
 
 def test_unchanged_windows_are_the_normalised_slices_of_the_store(store):
     window_set = WindowSet(store, "val", recipe(), augment=False)
-    for number, (span, window) in enumerate(window_set.windows):
+    for number, (span, _grid, window) in enumerate(window_set.windows):
         slices, truth, _ = window_set.load(0, number)
         images, mask = store.read(span.case, window.slices)
         assert (slices == normalise(images, np.array(span.case.intensity_range))).all()
         assert (truth[..., 0] == mask).all()
 
 
-def test_labels_get_a_channel_each(make_store, make_case):
+def test_regions_get_a_channel_each_and_may_overlap(make_store, make_case):
     case = make_case()
     case.mask[3] *= 3
-    window_set = WindowSet(make_store([case]), "train", recipe("model.mask_classes=3"), augment=False)
-    truth = window_set.load(0, 0)[1]
+    mine = recipe("model.regions={whole: [1, 2, 3], core: [1, 3], enhancing: [3]}")
+    truth = WindowSet(make_store([case]), "train", mine, augment=False).load(0, 0)[1]
     assert truth.shape == (4, SIZE, SIZE, 3)
-    assert truth.sum(axis=(1, 2)).astype(int).tolist() == [[0, 0, 0], [96, 0, 0], [96, 0, 0], [0, 0, 96]]
+    assert truth.sum(axis=(1, 2)).astype(int).tolist() == [[0, 0, 0], [96, 96, 0], [96, 96, 0], [96, 96, 96]]
+
+
+def test_a_recipe_in_mm_resamples_slices_and_truth_alike(make_store, make_case):
+    case = make_case(n_slices=4, spacing_mm=(2.0, 1.0, 1.0))
+    mine = recipe("data.spacing_mm=[1.0, 1.0, 1.0]")
+    window_set = WindowSet(make_store([case]), "train", mine, augment=False)
+    assert len(window_set) == 3  # 8 slices of 1 mm in windows of 4 with a halo of 1
+    slices, truth, _ = window_set.load(0, 0)
+    first, second = normalise(case.images[:2], intensity_range(case.images))
+    assert np.abs(slices - [first, 0.75 * first + 0.25 * second, 0.25 * first + 0.75 * second, slices[3]]).max() < 1e-5
+    # The tumour begins in the second slice: from the third millimetre on it has at least half.
+    assert truth.any(axis=(1, 2, 3)).tolist() == [False, False, True, True]
+
+
+def test_a_recipe_in_mm_refuses_a_store_without_spacing(make_store, make_case):
+    with pytest.raises(StoreError, match=r"case p1-a: its spacing is unknown.*--spacing to bts-prepare"):
+        WindowSet(make_store([make_case()]), "train", recipe("data.spacing_mm=[1.0, 1.0, 1.0]"), augment=False)
+
+
+def test_modalities_drop_out_in_training_only(make_store, make_case):
+    case = make_case(modalities=2)
+    mine = recipe("augmentation.modality_dropout=0.5")
+    store = make_store([case])
+    seen = Counter()
+    for epoch in range(60):
+        slices = WindowSet(store, "train", mine, augment=True).load(epoch, 0)[0]
+        seen[tuple(slices.any(axis=(0, 1, 2)).tolist())] += 1
+    assert (False, False) not in seen
+    assert set(seen) == {(True, True), (True, False), (False, True)}
+    assert min(seen.values()) > 5
+    assert WindowSet(store, "train", mine, augment=False).load(0, 0)[0].any(axis=(0, 1, 2)).all()
 
 
 # Weights
@@ -197,7 +229,7 @@ def test_labels_get_a_channel_each(make_store, make_case):
 def test_training_learns_from_every_real_slice_and_no_repeat(store):
     window_set = WindowSet(store, "train", recipe(), augment=True)
     short = 0
-    for number, (span, _) in enumerate(window_set.windows):
+    for number, (span, _grid, _window) in enumerate(window_set.windows):
         weights = window_set.load(0, number)[2]
         assert weights.tolist() == [1.0] * min(4, span.n_slices) + [0.0] * max(0, 4 - span.n_slices)
         short += span.n_slices < 4
@@ -209,7 +241,7 @@ def test_validation_counts_every_slice_exactly_once(store, rule):
     mine = recipe(f"data.window={rule}")
     times = Counter()
     window_set = WindowSet(store, "val", mine, augment=False)
-    for number, (span, window) in enumerate(window_set.windows):
+    for number, (span, _grid, window) in enumerate(window_set.windows):
         weights = window_set.load(0, number)[2]
         times.update((span.case.case, int(s)) for s, weight in zip(window.slices, weights, strict=True) if weight)
     records = [span.case for span in store.spans("by_patient", "val")]
@@ -232,7 +264,7 @@ def test_validation_is_the_same_every_time_and_nothing_is_changed(store):
 def test_each_part_holds_the_windows_of_its_own_patients(store):
     for split in ("by_patient", "folds"):
         patients = [
-            {span.case.patient for span, _ in WindowSet(store, part, recipe(f"data.split={split}"), False).windows}
+            {span.case.patient for span, *_ in WindowSet(store, part, recipe(f"data.split={split}"), False).windows}
             for part in ("train", "val")
         ]
         assert not patients[0] & patients[1]
@@ -241,13 +273,13 @@ def test_each_part_holds_the_windows_of_its_own_patients(store):
 def test_the_fold_of_the_recipe_validates(store):
     for fold in range(5):
         mine = recipe("data.split=folds", f"data.fold={fold}")
-        patients = {span.case.patient for span, _ in WindowSet(store, "val", mine, augment=False).windows}
+        patients = {span.case.patient for span, *_ in WindowSet(store, "val", mine, augment=False).windows}
         assert patients == set(store.index.splits.folds[fold])
 
 
 def test_single_slices_of_the_leaking_split_are_the_right_ones(store):
     window_set = WindowSet(store, "val", recipe("data.split=by_slice_leaking"), augment=False)
-    for number, (span, _) in enumerate(window_set.windows):
+    for number, (span, _grid, _window) in enumerate(window_set.windows):
         slices, _, weights = window_set.load(0, number)
         image = normalise(store.read(span.case, [span.start])[0], np.array(span.case.intensity_range))
         assert (slices == image).all()

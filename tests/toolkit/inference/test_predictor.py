@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from toolkit.config import check_recipe
+from toolkit.data.grid import model_grid
 from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
@@ -152,11 +153,17 @@ def test_a_pixel_is_tumour_from_the_threshold_on(monkeypatch, tmp_path):
     np.testing.assert_array_equal(mask, [[[0, 0], [1, 1]]])
 
 
-def test_of_several_classes_the_likeliest_wins_if_it_reaches_the_threshold(monkeypatch, tmp_path):
-    predictor = predictor_of(None, monkeypatch, tmp_path)
-    pixels = [[0.6, 0.9, 0.7], [0.1, 0.2, 0.8], [0.4, 0.3, 0.2], [0.5, 0.1, 0.4]]
-    mask = predictor.mask(np.array(pixels).reshape(1, 2, 2, 3))
-    np.testing.assert_array_equal(mask, [[[2, 3], [0, 1]]])
+def test_a_model_in_mm_wants_to_know_the_spacing(monkeypatch, tmp_path):
+    data = RECIPE.data.model_copy(update={"spacing_mm": (2.0, 1.0, 1.0)})
+    info = INFO.model_copy(update={"recipe": RECIPE.model_copy(update={"data": data})})
+    model = FakeModel(lambda slices: slices)
+    predictor = predictor_of(model, monkeypatch, tmp_path, info)
+    with pytest.raises(ModelError, match=r"its spacing is unknown.*--spacing"):
+        predictor.predict(numbered_slices(8), AS_STORED)
+    # Pairs of slices of 1 mm become one of 2 mm, and are interpolated again on the way back.
+    there_and_back = predictor.predict(numbered_slices(8), AS_STORED, (1.0, 1.0, 1.0))[:, 0, 0, 0]
+    np.testing.assert_allclose(model.batches[0][0, :, 0, 0, 0], [0.05, 0.25, 0.45, 0.65], atol=1e-6)
+    np.testing.assert_allclose(there_and_back, [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65], atol=1e-6)
 
 
 # --- a real model -----------------------------------------------------------------
@@ -190,14 +197,13 @@ def probability(real, scan):
 
 
 def test_the_answer_is_that_of_the_model_window_by_window(real, scan, probability):
-    from toolkit.data.grid import from_grid, to_grid
-
     normalised = normalise(scan, intensity_range(scan))
-    expected = np.full_like(probability, -1)
+    grid = model_grid(scan.shape[:3], None, RECIPE.data)
+    expected = np.zeros_like(probability)
     for window in windows(len(scan), N_SLICES, 1):
-        slices = to_grid(normalised[window.slices], SIZE)[None]
-        grid = keras.ops.convert_to_numpy(real.model({"slices": slices})["probability"])[0]
-        expected[window.slices[window.counts]] = from_grid(grid[window.counts], 40, 28)
+        slices = grid.images(lambda wanted: normalised[wanted], window.slices)[None]
+        maps = keras.ops.convert_to_numpy(real.model({"slices": slices})["probability"])[0]
+        grid.add_back(maps[window.counts], window.slices[window.counts], expected)
     np.testing.assert_allclose(probability, expected, atol=1e-5)
     assert probability.std() > 1e-3
 

@@ -17,12 +17,14 @@ BASE = {
         "decoder_filters": [8, 8, 4, 4, 4],
     },
 }
-# Between them: one to four modalities, one and three classes, with and without attention and enhancer.
+# Between them: one to four modalities, one and three regions, exclusive or not, with and without attention and enhancer.
+REGIONS = {"whole": [1, 2, 3], "core": [1, 3], "enhancing": [3]}
+LABELS = {"core": [1], "oedema": [2], "enhancing": [3]}
 KINDS = {
     "one modality": (1, {}),
-    "two modalities, three classes, no attention": (2, {"mask_classes": 3, "attention": False}),
+    "two modalities, three regions, no attention": (2, {"regions": REGIONS, "attention": False}),
     "colour, no enhancer": (3, {"enhancer": {"kind": "none"}}),
-    "four modalities, three classes": (4, {"mask_classes": 3}),
+    "four modalities, three exclusive regions": (4, {"regions": LABELS, "exclusive": True}),
 }
 
 
@@ -52,7 +54,7 @@ def model(models):
 def test_every_pixel_of_every_slice_gets_a_probability_of_each_class(models, kind):
     modalities, changes = KINDS[kind]
     probability = run(models[kind], window(modalities, batch=2))["probability"]
-    assert probability.shape == (2, N_SLICES, SIZE, SIZE, changes.get("mask_classes", 1))
+    assert probability.shape == (2, N_SLICES, SIZE, SIZE, len(changes.get("regions", "1")))
     assert probability.dtype == np.float32
     assert probability.min() >= 0
     assert probability.max() <= 1
@@ -147,7 +149,7 @@ def test_the_attention_shown_is_the_mean_of_the_gates(model):
 
 
 def test_without_gates_the_inspector_shows_no_attention(models):
-    inside = inspector(models["two modalities, three classes, no attention"])
+    inside = inspector(models["two modalities, three regions, no attention"])
     assert set(inside.output) == {"probability", "enhanced"}
 
 

@@ -25,7 +25,7 @@ def build(modalities=1, **changes):
 
 @pytest.fixture(scope="module")
 def three_classes():
-    return build(modalities=2, mask_classes=3, dropout=0.0)
+    return build(modalities=2, regions={"a": (1,), "b": (2,), "c": (3,)}, dropout=0.0)
 
 
 def test_there_is_a_logit_for_every_pixel_and_class(three_classes):
