@@ -11,6 +11,8 @@ VERSION = next(
     if line.startswith("__version__")
 )
 
+DICOM = ["highdicom>=0.24", "pyjpegls>=1.2", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.0", "python-gdcm>=3.0.24"]
+
 setup(
     name="brain-tumour-segmentation",
     version=VERSION,
@@ -39,16 +41,23 @@ setup(
         "opencv-python-headless>=4.10",  # imports on a server without a display, where opencv-python does not
         "pillow>=10.3",
         "pydantic>=2.7",
+        "pydicom>=3.0",
         "pyyaml>=6.0",
+        "requests>=2.32",
         "rich>=13.7",
         "scipy>=1.12",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "typer>=0.12",
+        "urllib3>=2.0",
     ],
     extras_require={
+        # DICOM SEG, and decoders of compressed transfer syntaxes (of those, none under the GPL).
+        "dicom": DICOM,
         "jax": ["jax>=0.5"],
         "test": [
+            *DICOM,
+            "hypothesis>=6.100",
             "jax>=0.5",
             "mypy>=1.11",
             "panoptica>=1.3",

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from cli.app import Debug, one_line_errors, single_command
+from cli.spacing import Spacing, spacing_mm
 
 
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(help="NIfTI, .mat, PNG, TIFF, JPEG, or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(help="DICOM, NIfTI, .mat, PNG, TIFF, JPEG, or folders of them.")],
     model: Annotated[Path, typer.Option(help="Run folder, .keras file, or a name in saved_models/.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-predictions"),
+    spacing: Spacing = None,
     debug: Debug = False,
 ) -> None:
     """Mark the tumour in every scan: masks in the scan's own kind and geometry, overlays, a report.
@@ -24,17 +26,30 @@ def predict(
     Examples:
       bts-predict scan.nii.gz --model runs/figshare
       bts-predict pictures/ 1.mat --model runs/figshare --out predictions
+      bts-predict DICOM_FOLDER/ --model runs/figshare
+      bts-predict BraTS-GLI-00001-000/ --model runs/brats
+      bts-predict stack.nii.gz --model runs/figshare --spacing 5,0.9,0.9
     """
     with one_line_errors(debug):
         from toolkit.errors import SourceError
         from toolkit.workflows.predict import predict as run
 
-        summary = run(inputs, model, out)
+        summary = run(inputs, model, out, spacing_mm(spacing))
         if summary["trained_on_synthetic_data"]:
             typer.echo("warning: this model was trained on synthetic phantoms; on people it means nothing", err=True)
         for name, case in summary["cases"].items():
             volume = case["volume_ml"]
             size = f"{volume:.1f} ml" if volume is not None else f"{case['total_pixels']} pixels"
+            if case["spacing_is_placeholder"]:
+                typer.echo(
+                    f"warning: {case['input']}: its 1 mm cubes are a placeholder, {case['shape'][0]} slices are no "
+                    "head; no volume without --spacing SLICE,ROW,COLUMN",
+                    err=True,
+                )
+            if case["dicom_seg_problem"]:
+                typer.echo(f"warning: no DICOM SEG: {case['dicom_seg_problem']}", err=True)
+            if case["missing_modalities"]:
+                typer.echo(f"warning: {case['input']}: without {', '.join(case['missing_modalities'])}", err=True)
             typer.echo(f"{name}: {size} in {case['slices_with_tumour']} of {case['shape'][0]} slices -> {case['mask']}")
         typer.echo(f"report: {out / 'report.html'}")
         if summary["failed"]:

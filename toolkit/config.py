@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from toolkit.errors import RecipeError
+from toolkit.errors import RecipeError, UsageError
 from toolkit.shipped import shipped_folder
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -240,6 +240,24 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     for override in overrides or []:
         _apply_override(values, override)
     return check_recipe(values, str(path))
+
+
+def layout_from_patterns(patterns: list[str]) -> LayoutRecipe:
+    """Layout from `NAME=PATTERN` texts; NAME is a modality or `mask`.
+
+    Raises:
+        UsageError: a text has another form, or no modality is named.
+    """
+    pairs = [pattern.partition("=") for pattern in patterns]
+    if any(not name or not rest for name, _, rest in pairs):
+        raise UsageError("--pattern: write it as NAME=PATTERN, e.g. t1c='{patient}_T1.nii.gz'")
+    images = {name: rest for name, _, rest in pairs}
+    if len(images) < len(pairs):
+        raise UsageError("--pattern: names a modality or the mask twice")
+    mask = images.pop("mask", None)
+    if not images:
+        raise UsageError("--pattern: name at least one modality, e.g. t1c='{patient}_T1.nii.gz'")
+    return LayoutRecipe(images=images, mask=mask)
 
 
 def check_recipe(values: dict[str, Any], origin: str) -> Recipe:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -11,14 +12,43 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def progress_bar() -> Progress | None:
-    """A bar on stderr that shows how many are done and the time left; None where there is no terminal."""
+def progress_bar(in_bytes: bool = False) -> Progress | None:
+    """A bar on stderr that shows how many are done and the time left; None where there is no terminal.
+
+    Args:
+        in_bytes: what is counted are bytes, to be shown as kB, MB, ….
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     return Progress(*columns, console=console) if console.is_terminal else None
+
+
+@contextmanager
+def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar that moves as the yielded function is told how many bytes there are by now.
+
+    Args:
+        what: shown before the bar.
+        total: bytes there will be.
+    """
+    bar = progress_bar(in_bytes=True)
+    if bar is None:
+        yield lambda done: None
+        return
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:

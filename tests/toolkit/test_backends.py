@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from toolkit.workflows.prepare import prepare
+from toolkit.workflows.sources import SourceOptions
 
 pytestmark = pytest.mark.end_to_end
 REPOSITORY = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def losses(run: Path) -> np.ndarray:
 def test_tiny_recipe_trains_alike_and_models_cross_over(tmp_path):
     pytest.importorskip("jax", reason="the JAX backend is an extra: pip install '.[jax]'")
     store, images = tmp_path / "store", tmp_path / "images.npy"
-    prepare("phantom", None, store, n_patients=6, size=32)
+    prepare("phantom", None, store, options=SourceOptions(n_patients=6, size=32))
     np.save(images, np.random.default_rng(0).integers(0, 900, (5, 40, 40, 1)).astype(np.int16))
     runs = {backend: tmp_path / backend for backend in ("tensorflow", "jax")}
     for backend, run in runs.items():

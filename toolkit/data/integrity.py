@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, combinations, count
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 from toolkit.errors import IntegrityError
 
 THUMBNAIL = 16
+MAX_LISTED = 5
 # Two pictures whose thumbnails correlate above this are taken for one: neighbouring
 # slices of a scan stay well below it, a re-encoded copy does not.
 NEAR_DUPLICATE = 0.9995
@@ -42,7 +44,7 @@ class Finding:
 class IntegrityGate:
     """Sees every file of a data set once, and says what is wrong with it.
 
-    It keeps a thumbnail and a checksum of each picture, never the picture.
+    It keeps a thumbnail and a checksum of each picture or volume, never its pixels.
 
     Example:
         gate = IntegrityGate()
@@ -78,21 +80,36 @@ class IntegrityGate:
         Returns:
             False if there is an error, so that the file must be left out.
         """
-        before = self._n_errors()
-        if not patient:
-            self.error(file, "no-patient", "names no patient, so it can't be split by patient; leave it out")
-        if image.size == 0:
-            self.error(file, "empty-image", "the image has no pixels; fetch the file again")
-        elif not (np.abs(image) <= LARGEST).all():  # NaN fails every comparison
-            self.error(file, "not-finite", "the image holds NaN, infinity or numbers beyond float32; leave it out")
-        elif mask is not None and mask.shape != image.shape:
-            self.error(file, "mask-shape", f"mask {mask.shape} does not fit image {image.shape}; leave it out")
-        elif mask is not None and not _is_binary(mask):
-            self.error(file, "mask-values", "the mask has values other than 0 and one more; make it binary")
-        if self._n_errors() > before:
-            return False
-        self._warnings(file, image, mask, patient)
-        return True
+        masks = None if mask is None else mask[None]
+        return self._check(file, image[None, ..., None], masks, patient, ("the image",), None)
+
+    def check_case(
+        self,
+        file: Path,
+        images: np.ndarray,
+        mask: np.ndarray | None,
+        patient: str,
+        modalities: tuple[str, ...],
+        labels: Collection[int],
+    ) -> bool:
+        """Check a whole case, such as a volume of several modalities.
+
+        Copies are looked for among cases, not among the slices of one: neighbours
+        1 mm apart are nearly alike. One modality at a time is copied, at most twice.
+
+        Args:
+            file: where they are from.
+            images: `(slices, height, width, modalities)` as stored; a modality that
+                the case lacks is all zero, and nothing is said about it.
+            mask: `(slices, height, width)` or None.
+            patient: identifier, empty where unknown.
+            modalities: their names.
+            labels: the values the mask may have besides 0.
+
+        Returns:
+            False if there is an error, so that the file must be left out.
+        """
+        return self._check(file, images, mask, patient, modalities, labels)
 
     def see_patient(self, file: Path, patient: str, family: str) -> None:
         """Note that a file is of a patient whose identifier belongs to a family (its stem)."""
@@ -134,26 +151,88 @@ class IntegrityGate:
     def _n_errors(self) -> int:
         return sum(finding.weight == "error" for finding in self.findings)
 
-    def _warnings(self, file: Path, image: np.ndarray, mask: np.ndarray | None, patient: str) -> None:
-        if image.min() == image.max():
-            self.warn(file, "constant-image", "every pixel has the same value")
+    def _check(
+        self,
+        file: Path,
+        images: np.ndarray,
+        mask: np.ndarray | None,
+        patient: str,
+        modalities: tuple[str, ...],
+        labels: Collection[int] | None,
+    ) -> bool:
+        """As `check_case`; where `labels` is None, the mask may have one value besides 0, whichever."""
+        before = self._n_errors()
+        if not patient:
+            self.error(file, "no-patient", "names no patient, so it can't be split by patient; leave it out")
+        if images.size == 0:
+            self.error(file, "empty-image", "the image has no pixels; fetch the file again")
+        elif not _is_finite(images):
+            self.error(file, "not-finite", "the image holds NaN, infinity or numbers beyond float32; leave it out")
+        elif mask is not None and mask.shape != images.shape[:3]:
+            sizes = f"mask {mask.shape} does not fit image {images.shape[:3]} (slices, rows, columns)"
+            self.error(file, "mask-shape", f"{sizes}; leave it out")
+        elif mask is not None:
+            self._check_values(file, _values(mask), labels)
+        if self._n_errors() > before:
+            return False
+        varied = self._check_modalities(file, images, modalities)
+        if varied:
+            if mask is not None:
+                self._check_place(file, images, varied, mask)
+            self._remember(file, images, varied[0], patient)
+        return True
+
+    def _check_values(self, file: Path, values: np.ndarray, labels: Collection[int] | None) -> None:
+        marks = values[values != 0]
+        if labels is None:
+            if len(marks) > 1 or not np.isfinite(marks).all():
+                self.error(file, "mask-values", "the mask has values other than 0 and one more; make it binary")
+            elif len(marks) and marks[0] != 1:
+                self.warn(file, "mask-values", f"mask values {values.tolist()} are taken as background and tumour")
             return
-        if mask is not None and set(np.unique(mask)) - {0, 1}:
-            self.warn(
-                file,
-                "mask-values",
-                f"mask values {np.unique(mask).tolist()} are taken as background and tumour",
-            )
-        if mask is not None and mask.any() and image[mask != 0].max() <= np.percentile(image, 5):
+        strange = marks[~np.isin(marks, list(labels))]
+        if len(strange):
+            known = ", ".join(str(label) for label in sorted({0, *labels}))
+            listed = ", ".join(f"{float(value):g}" for value in strange[:MAX_LISTED])
+            listed += ", …" if len(strange) > MAX_LISTED else ""
+            self.error(file, "mask-values", f"the mask holds {listed}, but the labels are {known}; leave it out")
+
+    def _check_modalities(self, file: Path, images: np.ndarray, modalities: tuple[str, ...]) -> list[int]:
+        """Which modalities show anything, and warnings about those that do not or are copies."""
+        ends = [(images[..., m].min(), images[..., m].max()) for m in range(len(modalities))]
+        varied = [m for m, (low, high) in enumerate(ends) if low < high]
+        blank = all(low == high == 0 for low, high in ends)
+        for m, (low, high) in enumerate(ends):
+            if low == high and (high != 0 or blank):
+                self.warn(file, "constant-image", f"every pixel of {modalities[m]} has the same value")
+        for one, other in combinations(varied, 2):
+            if all(np.array_equal(rows[..., one], rows[..., other]) for rows in images):
+                names = f"{modalities[one]} and {modalities[other]}"
+                self.warn(file, "same-modalities", f"{names} are the same voxel for voxel: one stands in for the other")
+        return varied
+
+    def _check_place(self, file: Path, images: np.ndarray, varied: list[int], mask: np.ndarray) -> None:
+        inside = mask != 0
+        if not inside.any():
+            # A slice beside the tumour is nothing to speak of, a whole scan without one is.
+            if len(mask) > 1:
+                self.warn(file, "empty-mask", "the mask marks nothing in any slice")
+        elif all(_is_background(images[..., m], inside) for m in varied):
             self.warn(file, "mask-outside-head", "the mask lies where the image shows background only")
-        checksum = hashlib.sha256(image.tobytes()).digest()
+
+    def _remember(self, file: Path, images: np.ndarray, modality: int, patient: str) -> None:
+        """Keep checksum and thumbnail, unless the same pixels were seen before."""
+        digest = hashlib.sha256()
+        for rows in images:
+            digest.update(rows.tobytes())
+        checksum = digest.digest()
         if checksum in self._checksums:
-            other, other_patient = self._checksums[checksum]
-            whose = "the same patient" if other_patient == patient else f"another patient, {other_patient}"
-            self.warn(file, "duplicate", f"the same picture as {other} of {whose}")
+            other, owner = self._checksums[checksum]
+            self.warn(file, "duplicate", f"the same picture as {_whose(other, owner, patient)}")
             return
         self._checksums[checksum] = (str(file), patient)
-        small = cv2.resize(image.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+        middle = images[len(images) // 2, ..., modality].astype(np.float32)
+        small = cv2.resize(middle, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
         centred = small.ravel() - small.mean()
         self._thumbnails.append(centred / max(float(np.linalg.norm(centred)), 1e-12))
         self._seen.append((str(file), patient))
@@ -166,11 +245,23 @@ class IntegrityGate:
         for start in range(0, len(thumbnails), 512):
             alike = thumbnails[start : start + 512] @ thumbnails.T > NEAR_DUPLICATE
             for row, column in zip(*np.nonzero(np.tril(alike, start - 1)), strict=True):
-                (file, patient), (other, other_patient) = self._seen[start + row], self._seen[column]
-                whose = "the same patient" if other_patient == patient else f"another patient, {other_patient}"
-                self.warn(Path(file), "near-duplicate", f"almost the same picture as {other} of {whose}")
+                (file, patient), (other, owner) = self._seen[start + row], self._seen[column]
+                self.warn(Path(file), "near-duplicate", f"almost the same picture as {_whose(other, owner, patient)}")
 
 
-def _is_binary(mask: np.ndarray) -> bool:
-    values = np.unique(mask)
-    return bool(np.isfinite(values).all()) and len(values[values != 0]) <= 1
+def _whose(file: str, owner: str, patient: str) -> str:
+    return f"{file} of " + ("the same patient" if owner == patient else f"another patient, {owner}")
+
+
+def _is_finite(images: np.ndarray) -> bool:
+    """Slice by slice, as the comparison makes copies; NaN fails every comparison."""
+    return images.dtype.kind != "f" or all(bool((np.abs(rows) <= LARGEST).all()) for rows in images)
+
+
+def _values(mask: np.ndarray) -> np.ndarray:
+    """All values of `(slices, height, width)`, sorted; slice by slice, as sorting makes copies."""
+    return np.unique(np.concatenate([np.unique(rows) for rows in mask]))
+
+
+def _is_background(image: np.ndarray, inside: np.ndarray) -> bool:
+    return bool(image[inside].max() <= np.percentile(image, 5))

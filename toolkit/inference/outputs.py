@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,30 +11,49 @@ import nibabel as nib
 import numpy as np
 
 from toolkit.data.sources.scans import Scan
+from toolkit.errors import SourceError
 from toolkit.files import atomic_path
+from toolkit.inference.dicom_seg import can_write_dicom_seg, write_dicom_seg
 
 WHITE = 255
+ALGORITHM = "brain-tumour-segmentation"
 
 
-def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, classes: int = 1) -> Path:
+@dataclass(frozen=True)
+class WrittenMask:
+    """Files of one mask.
+
+    Args:
+        path: the mask in the kind of the scan.
+        dicom_seg: the same as DICOM SEG, or None.
+        problem: why there is none, where there could be.
+    """
+
+    path: Path
+    dicom_seg: Path | None = None
+    problem: str | None = None
+
+
+def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, labels: Mapping[str, int]) -> WrittenMask:
     """Write the mask of a scan so that it lies on the scan voxel for voxel.
 
-    - NIfTI: `NAME_mask.nii.gz`, label values as uint8, in the axis order, size,
+    - NIfTI, MetaImage and DICOM: `NAME_mask.nii.gz`, label values as uint8, in the axis order, size,
       affine, sform, qform and zooms of the input; 3-D also where that was a
-      4-D file of one volume.
+      4-D file of several volumes.
+    - DICOM, where highdicom is installed, also `NAME_seg.dcm`, which refers to its source images.
     - Picture or .mat: `NAME_mask.png` of the same height and width, or
-      `NAME_mask.tif` with as many pages as the input. With one class the tumour is
+      `NAME_mask.tif` with as many pages as the input. With one label the tumour is
       255, to be seen in any viewer; with several, pixels are the label values.
 
     Args:
         scan: what the mask was predicted from.
-        mask: `(N, H, W)` labels on the scan's canonical slices, at most `classes`.
+        mask: `(N, H, W)` labels on the scan's canonical slices.
         out_dir: folder, made where missing.
         name: safe name of the scan, see `toolkit.data.sources.scans.unique_names`.
-        classes: number of classes the model tells apart, background not counted.
+        labels: name and value of each label above 0, see `ModelInfo.mask_labels`.
 
     Returns:
-        The file written.
+        What was written.
 
     Raises:
         OutputError: it can't be written.
@@ -40,13 +61,21 @@ def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, classes: 
     """
     if mask.shape != scan.case.images.shape[:3]:
         raise ValueError(f"mask {mask.shape} does not fit scan {scan.case.images.shape[:3]}")
-    if mask.min() < 0 or mask.max() > classes:
-        raise ValueError(f"labels {mask.min()} to {mask.max()} in a mask of {classes} classes")
-    labels = mask.astype(np.uint8)
-    if scan.header is not None:
-        return _write_nifti(scan.restore(labels), scan.header, out_dir / f"{name}_mask.nii.gz")
-    pages = labels * np.uint8(WHITE) if classes == 1 else labels
-    return _write_pictures(pages, out_dir / f"{name}_mask{'.png' if len(pages) == 1 else '.tif'}")
+    if unknown := set(np.unique(mask).tolist()) - {0, *labels.values()}:
+        raise ValueError(f"labels {sorted(unknown)} in a mask of {dict(labels)}")
+    values = mask.astype(np.uint8)
+    if scan.header is None:
+        pages = (values > 0) * np.uint8(WHITE) if len(labels) == 1 else values
+        return WrittenMask(_write_pictures(pages, out_dir / f"{name}_mask{'.png' if len(pages) == 1 else '.tif'}"))
+    volume = scan.restore(values)
+    path = _write_nifti(volume, scan.header, out_dir / f"{name}_mask.nii.gz")
+    if scan.series is None or not can_write_dicom_seg():
+        return WrittenMask(path)
+    try:
+        seg = write_dicom_seg(scan.series, volume, labels, out_dir / f"{name}_seg.dcm", ALGORITHM)
+    except SourceError as error:  # the mask is there, so this is no reason to fail
+        return WrittenMask(path, problem=str(error))
+    return WrittenMask(path, seg)
 
 
 def _write_nifti(volume: np.ndarray, scan_header: nib.Nifti1Header, path: Path) -> Path:

@@ -7,47 +7,81 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toolkit.data.integrity import Finding
+from toolkit.data.store import DatasetIndex
+from toolkit.report.charts import Axis, Chart, histogram_chart
+from toolkit.report.overview import DatasetOverview, Histogram
 from toolkit.report.page import data_uri, write_page
 
 WEIGHTS = ("error", "warning")
+# Normalised intensities below this are mostly air, of which there is so much that it hides the rest.
+AIR = 0.1
 
 
 def write_integrity_report(
     path: Path | str,
     summary: Mapping[str, Any],
+    index: DatasetIndex,
+    overview: DatasetOverview,
     findings: Sequence[Finding],
-    thumbnails: Sequence[tuple[str, np.ndarray]],
     manifest: Mapping[str, Any],
 ) -> None:
     """Write the report of the integrity gate as one HTML file that opens offline.
 
     Args:
         path: the HTML file.
-        summary: counts by name (`cases`, `slices`, `patients`, `patient_groups`);
-            a mapping such as `per_class` or `per_split` becomes a table, of one
-            column if its values are numbers, of one a key if they are mappings.
-            `synthetic`, if true, puts up the banner.
+        summary: counts by name (`cases`, `slices`, `patients`, `patient_groups` …);
+            mappings in it are left out, as the overview says more.
+        index: the store's; its default split and label map are shown, and the
+            banner is put up if it is synthetic.
+        overview: has seen every case.
         findings: what the gate found, in any order.
-        thumbnails: title and RGB uint8 picture with the mask outlined.
         manifest: command, versions, seed, checksums, time; shown in the footer.
 
     Raises:
         OutputError: the file can't be written.
     """
-    counts = {name: value for name, value in summary.items() if name != "synthetic"}
     write_page(
         path,
         "integrity.html.j2",
-        synthetic=bool(summary.get("synthetic", False)),
-        counts={name: value for name, value in counts.items() if not isinstance(value, Mapping)},
-        tables={name: _table(value) for name, value in counts.items() if isinstance(value, Mapping)},
-        groups={weight: _by_rule(findings, weight) for weight in WEIGHTS},
-        thumbnails=[(title, data_uri(rgb, ".jpg")) for title, rgb in thumbnails],
+        synthetic=index.synthetic,
+        counts={k: v for k, v in summary.items() if k != "synthetic" and not isinstance(v, Mapping)},
+        splits=overview.splits(index.splits.by_patient),
+        findings={weight: _by_rule(findings, weight) for weight in WEIGHTS},
+        tumour_types=overview.tumour_types(),
+        labels=overview.labels(index.label_map),
+        slices=overview.slices(),
+        intensities=_intensity_charts(overview.intensities()),
+        percentiles=overview.percentiles(),
+        modalities=overview.modalities(),
+        sizes={
+            "Slice size (pixels)": overview.slice_sizes(),
+            "Slices a case": overview.slice_counts(),
+            "Pixel spacing": overview.spacings(),
+            "Plane": overview.planes(),
+        },
+        tumour_sizes=_tumour_charts(overview),
+        thumbnails=[(title, data_uri(rgb, ".jpg")) for title, rgb in overview.thumbnails.pictures()],
+        grouped=grouped,
+        amount=amount,
+        percent=percent,
         manifest=manifest,
     )
+
+
+def grouped(value: float) -> str:
+    """A whole number in groups of three digits, so that millions can be read."""
+    return f"{round(value):,}".replace(",", "\u202f")
+
+
+def amount(value: float) -> str:
+    """A measure with three significant digits, none of those before the point lost."""
+    return grouped(value) if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """A share as percentage with three significant digits."""
+    return f"{100 * share:.3g} %"
 
 
 def _by_rule(findings: Sequence[Finding], weight: str) -> list[tuple[str, list[Finding]]]:
@@ -55,7 +89,39 @@ def _by_rule(findings: Sequence[Finding], weight: str) -> list[tuple[str, list[F
     return [(rule, list(group)) for rule, group in groupby(chosen, key=lambda f: f.rule)]
 
 
-def _table(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns and rows of a mapping of numbers, or of a mapping of mappings."""
-    rows = {name: value if isinstance(value, Mapping) else {"count": value} for name, value in values.items()}
-    return {"columns": list(dict.fromkeys(key for row in rows.values() for key in row)), "rows": rows}
+def _intensity_charts(histograms: Mapping[str, Histogram]) -> list[Chart]:
+    """A chart of each modality on the same axes, high enough for everything but air."""
+    axis = Axis("Normalised intensity (no unit)", (0.0, 0.5, 1.0, 1.5), lambda value: f"{value:.3g}", logarithmic=False)
+    highest = max((float(h.counts[h.edges[:-1] >= AIR].max()) for h in histograms.values()), default=0.0)
+    return [
+        histogram_chart(name, histogram, axis, "Pixels (%)", percent, highest) for name, histogram in histograms.items()
+    ]
+
+
+def _tumour_charts(overview: DatasetOverview) -> list[Chart]:
+    """Sizes of the tumours; those in mm² and ml only where a spacing is known."""
+    drawn = [
+        (
+            "Share of the slice",
+            overview.tumour_shares(),
+            Axis("Tumour in the slice (% of pixels, log)", (1e-4, 1e-3, 1e-2, 0.1, 1), percent),
+            "Slices with tumour",
+        ),
+        (
+            "Largest cross-section",
+            overview.tumour_areas_mm2(),
+            Axis("Largest area in a slice (mm², log)", (1, 10, 100, 1e3, 1e4), amount),
+            "Cases with known spacing",
+        ),
+        (
+            "Volume",
+            overview.tumour_volumes_ml(),
+            Axis("Tumour volume of a case (ml, log)", (0.01, 0.1, 1, 10, 100, 1e3), amount),
+            "Cases with known spacing",
+        ),
+    ]
+    return [
+        histogram_chart(title, histogram, axis, y_label, grouped, float(histogram.counts.max()))
+        for title, histogram, axis, y_label in drawn
+        if histogram.counts.any()
+    ]

@@ -36,9 +36,11 @@ class PredictedCase:
         spacing_is_placeholder: the file states a spacing that nobody measured;
             nothing in mm is shown then.
         measures: `area_pixels` and `area_mm2` (a number a slice; the latter None
-            if unknown) and `volume_ml` (None if unknown).
+            if unknown) and `volume_ml` (None if unknown); `regions`, where there are
+            several, with `total_pixels` and `volume_ml` of each.
         mask_path: the mask file that was written.
         overlay_path: the overlay picture that was written.
+        dicom_seg_path: the DICOM SEG that was written, or None.
         truth: `(slices, height, width)` labels, or None.
         synthetic: made-up images; said above the case and on every picture.
     """
@@ -56,6 +58,7 @@ class PredictedCase:
     measures: Mapping[str, Any]
     mask_path: Path
     overlay_path: Path
+    dicom_seg_path: Path | None = None
     truth: np.ndarray | None = None
     synthetic: bool = False
 
@@ -101,6 +104,7 @@ def _view(case: PredictedCase, index: int, folder: Path) -> dict[str, Any]:
         "spacing_known": known,
         "volume_ml": case.measures.get("volume_ml") if known else None,
         "area_pixels": int(areas.sum()),
+        "regions": case.measures.get("regions", {}),
         "rows": [
             {
                 "slice": i,
@@ -133,7 +137,8 @@ def _slices(case: PredictedCase) -> list[dict[str, str]]:
 
 
 def _files(case: PredictedCase) -> list[tuple[str, Path]]:
-    return [("Mask", case.mask_path), ("Overlay", case.overlay_path)]
+    seg = [] if case.dicom_seg_path is None else [("DICOM SEG", case.dicom_seg_path)]
+    return [("Mask", case.mask_path), *seg, ("Overlay", case.overlay_path)]
 
 
 def _link(file: Path, folder: Path) -> str:

@@ -102,7 +102,9 @@ def _check_store(recipe: Recipe, store: Store) -> None:
     for region, labels in recipe.model.regions.items():
         if unknown := set(labels) - set(known.values()):
             listed = ", ".join(f"{value} {name}" for name, value in known.items())
-            raise StoreError(f"{store.path}: has no label {min(unknown)}, which region {region} needs (it has {listed})")
+            raise StoreError(
+                f"{store.path}: has no label {min(unknown)}, which region {region} needs (it has {listed})"
+            )
     lacking = [record.case for record in store.index.cases if not all(record.present)]
     if lacking and not recipe.data.allow_missing:
         raise StoreError(

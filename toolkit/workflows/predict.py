@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from toolkit.data.intensity import intensity_range
-from toolkit.data.sources.scans import Scan, find_scans, read_scan, unique_names
+from toolkit.data.sources.scan_files import ScanFiles, find_scans, unique_names
+from toolkit.data.sources.scans import Scan, read_scan
 from toolkit.errors import SourceError, ToolkitError
 from toolkit.files import write_json
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import write_mask
-from toolkit.inference.predictor import Predictor
+from toolkit.inference.predictor import Predictor, find_model
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import count, dice
+from toolkit.models.model_file import read_info
 from toolkit.pictures import PANEL_HEIGHT, contact_sheet, overlay, save_png, to_grey
 from toolkit.progress import track
 from toolkit.report.prediction import PredictedCase, write_prediction_report
@@ -25,16 +27,19 @@ LONE_PICTURE_PIXELS = 512
 SHEET_SLICES = 16
 
 
-def predict(inputs: list[Path], model: Path, out: Path) -> dict[str, Any]:
+def predict(
+    inputs: list[Path], model: Path, out: Path, spacing_mm: tuple[float, float, float] | None = None
+) -> dict[str, Any]:
     """Mark the tumour in every scan of `inputs`.
 
     Writes into `out`: `NAME_mask.*`, `NAME_overlay.png`, summary.json, report.html and manifest.json. A scan
     that can't be read is reported and the others are finished; if none can be read, nothing is written.
 
     Args:
-        inputs: NIfTI, .mat, PNG, TIFF or JPEG files, or folders of them.
+        inputs: DICOM, NIfTI, MetaImage, .mat, PNG, TIFF or JPEG files, or folders of them.
         model: see `toolkit.inference.predictor.Predictor`.
         out: folder for the results.
+        spacing_mm: `(slice, row, column)` distances of scans whose files state none, or a placeholder.
 
     Returns:
         The content of summary.json.
@@ -45,23 +50,26 @@ def predict(inputs: list[Path], model: Path, out: Path) -> dict[str, Any]:
         OutputError: `out` can't be written.
     """
     manifest = Manifest()
-    files = find_scans(inputs, skip=out)
+    # What is cheap first: errors about inputs need not wait for TensorFlow.
+    info = read_info(find_model(model))
+    data = info.recipe.data
+    scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out)
     predictor = Predictor(model)
-    run = _Run(predictor, out)
-    cases = run.cases(list(zip(files, unique_names(files), strict=True)))
-    content = manifest.content(model=str(model), synthetic_training=predictor.info.synthetic_data)
+    run = _Run(predictor, out, spacing_mm)
+    cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
+    content = manifest.content(model=str(model), synthetic_training=info.synthetic_data)
     write_prediction_report(out / "report.html", cases, content)
     summary = {
         "model": str(predictor.path),
-        "threshold": predictor.info.threshold,
-        "trained_on_synthetic_data": predictor.info.synthetic_data,
+        "threshold": info.threshold,
+        "trained_on_synthetic_data": info.synthetic_data,
         "cases": run.done,
         "failed": run.failed,
     }
     write_json(out / "summary.json", summary)
     finished = manifest.content(
         model=file_checksums([predictor.path]),
-        inputs=file_checksums(f for f in files if str(f) not in run.failed),
+        inputs=file_checksums(file for scan in run.read for file in scan.all_files),
     )
     write_json(out / "manifest.json", finished)
     return summary
@@ -70,40 +78,45 @@ def predict(inputs: list[Path], model: Path, out: Path) -> dict[str, Any]:
 class _Run:
     """Predicts one scan after the other, keeping numbers only."""
 
-    def __init__(self, predictor: Predictor, out: Path) -> None:
-        self.predictor, self.out = predictor, out
+    def __init__(self, predictor: Predictor, out: Path, spacing_mm: tuple[float, float, float] | None) -> None:
+        self.predictor, self.out, self.spacing_mm = predictor, out, spacing_mm
+        self.read: list[ScanFiles] = []
         self.done: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
 
-    def cases(self, files: list[tuple[Path, str]]) -> Iterator[PredictedCase]:
-        for path, name in track(files, "Predicting", len(files)):
+    def cases(self, scans: list[tuple[ScanFiles, str]]) -> Iterator[PredictedCase]:
+        for files, name in track(scans, "Predicting", len(scans)):
             try:
-                scan = read_scan(path, self.predictor.info.modalities[0])
-                probability = self.predictor.predict(scan.case.images)
+                scan = read_scan(files, self.predictor.info.modalities, self.spacing_mm)
+                probability = self.predictor.predict(scan.case.images, spacing_mm=scan.case.spacing_mm)
             except ToolkitError as error:
-                self.failed[str(path)] = str(error)
+                self.failed[files.title] = str(error)
                 continue
+            self.read.append(files)
             yield self._finish(scan, name, probability)
         if not self.done:
             # Nothing to show: stop here, so that no empty report is left behind.
             raise SourceError(next(iter(self.failed.values())))
 
     def _finish(self, scan: Scan, name: str, probability: np.ndarray) -> PredictedCase:
-        case, mask = scan.case, self.predictor.mask(probability)
-        measures = measure(mask, case.spacing_mm)
+        case, mask, info = scan.case, self.predictor.mask(probability), self.predictor.info
+        measures = measure(mask, case.spacing_mm, info.recipe.model)
+        written = write_mask(scan, mask, self.out, name, info.mask_labels)
+        shown = case.present.index(True)
         predicted = PredictedCase(
             name=name,
             input_path=scan.path,
             plane=case.plane,
             modalities=case.modalities,
-            images=case.images[..., 0],
-            value_range=tuple(intensity_range(case.images)[0].tolist()),
-            probability=probability.max(axis=-1),
+            images=case.images[..., shown],
+            value_range=tuple(intensity_range(case.images[..., shown : shown + 1])[0].tolist()),
+            probability=self.predictor.tumour(probability),
             mask=mask,
             spacing_mm=case.spacing_mm,
             spacing_is_placeholder=scan.spacing_is_placeholder,
             measures=measures,
-            mask_path=write_mask(scan, mask, self.out, name, probability.shape[-1]),
+            mask_path=written.path,
+            dicom_seg_path=written.dicom_seg,
             overlay_path=self.out / f"{name}_overlay.png",
             truth=case.mask,
             synthetic=case.synthetic,
@@ -111,7 +124,11 @@ class _Run:
         save_png(predicted.overlay_path, overlay_picture(predicted))
         self.done[name] = {
             "input": str(scan.path),
-            "mask": predicted.mask_path.name,
+            "mask": written.path.name,
+            "dicom_seg": written.dicom_seg.name if written.dicom_seg else None,
+            "dicom_seg_problem": written.problem,
+            "labels": info.mask_labels,
+            "missing_modalities": [m for m, there in zip(case.modalities, case.present, strict=True) if not there],
             "overlay": predicted.overlay_path.name,
             "shape": list(mask.shape),
             "spacing_mm": case.spacing_mm or "unknown",

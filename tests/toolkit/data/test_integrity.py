@@ -1,5 +1,6 @@
 """The gate says what is wrong with a data set, and does not cry wolf."""
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -171,6 +172,145 @@ def test_one_message_counts_the_errors_it_does_not_show(gate):
         gate.error(Path(f"{number}.mat"), "unreadable", "is damaged")
     with pytest.raises(IntegrityError, match=r"^0\.mat: is damaged \(and 3 more errors\)"):
         gate.finish(skip_bad=False)
+
+
+# Cases: a volume of several modalities is one file to the gate
+
+MODALITIES = ("t1c", "t2w")
+
+
+@pytest.fixture
+def volume(head, mask):
+    """Images `(3, 48, 48, 2)` and mask `(3, 48, 48)` with labels 1 and 4."""
+
+    def make(seed=0):
+        t1c = np.stack([head(100 * seed + index) for index in range(3)])
+        t2w = np.stack([head(100 * seed + 50 + index) for index in range(3)])
+        labels = np.stack([0 * mask, mask, 4 * mask])
+        return np.stack([t1c, t2w], axis=-1), labels
+
+    return make
+
+
+def check(gate, images, labels, name="1.nii.gz", patient="anna", modalities=MODALITIES):
+    return gate.check_case(Path(name), images, labels, patient, modalities, (1, 2, 4))
+
+
+def test_good_cases_have_no_findings(gate, volume):
+    for seed in range(10):
+        assert check(gate, *volume(seed), name=f"{seed}.nii.gz", patient=f"p{seed}")
+    assert check(gate, volume(11)[0], None, name="no-mask.nii.gz")
+    assert gate.finish(skip_bad=False) == []
+
+
+def test_neighbouring_slices_of_one_case_may_be_alike_but_two_cases_may_not(gate, head, mask):
+    noise = np.random.default_rng(0).integers(-1, 2, (3, 48, 48, 1)).astype(np.int16)
+    images = np.stack([head(1)] * 3)[..., None] + noise
+    labels = np.stack([mask] * 3)
+    assert check(gate, images, labels, modalities=("t1c",))
+    assert check(gate, images + noise[::-1], labels, name="2.nii.gz", patient="berta", modalities=("t1c",))
+    assert check(gate, images.copy(), labels, name="3.nii.gz", modalities=("t1c",))
+    findings = gate.finish(skip_bad=False)
+    assert [(f.file, f.rule, f.message) for f in findings] == [
+        ("3.nii.gz", "duplicate", "the same picture as 1.nii.gz of the same patient"),
+        ("2.nii.gz", "near-duplicate", "almost the same picture as 1.nii.gz of another patient, anna"),
+    ]
+
+
+def test_cases_that_share_one_modality_of_two_are_no_duplicates(gate, volume):
+    (one, labels), (other, _) = volume(1), volume(2)
+    check(gate, one, labels)
+    check(gate, np.stack([other[..., 0], one[..., 1]], axis=-1), labels, name="2.nii.gz")
+    assert gate.finish(skip_bad=False) == []
+
+
+def test_a_modality_that_a_case_lacks_is_zero_and_not_spoken_of(gate, volume):
+    images, labels = volume()
+    images[..., 0] = 0
+    assert check(gate, images, labels)
+    copy = images + np.array([0, 1], np.int16)
+    assert check(gate, copy, labels, name="copy.nii.gz")  # looked for in the modality that is there
+    assert [f.rule for f in gate.finish(skip_bad=False)] == ["near-duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda images: images[..., 1].fill(7), "every pixel of t2w has the same value"),
+        (lambda images: images.fill(0), "every pixel of t1c has the same value"),
+    ],
+    ids=["one modality of one value", "all zero"],
+)
+def test_a_constant_modality_is_named(gate, volume, spoil, message):
+    images, labels = volume()
+    spoil(images)
+    assert check(gate, images, labels)
+    assert gate.findings[0].message == message
+    assert {f.rule for f in gate.findings} == {"constant-image"}
+
+
+def test_a_modality_that_stands_in_for_another(gate, volume):
+    images, labels = volume()
+    images[..., 1] = images[..., 0]
+    assert check(gate, images, labels)
+    assert found(gate) == [("warning", "1.nii.gz", "same-modalities")]
+    assert gate.findings[0].message == "t1c and t2w are the same voxel for voxel: one stands in for the other"
+
+
+def test_a_scan_whose_mask_marks_nothing_though_a_lone_slice_may(gate, volume):
+    images, labels = volume()
+    assert check(gate, images, 0 * labels)
+    assert check(gate, images[:1], 0 * labels[:1], name="slice.png")
+    assert found(gate) == [("warning", "1.nii.gz", "empty-mask")]
+
+
+def test_a_mask_outside_the_head_lies_in_the_background_of_every_modality(gate, volume):
+    images, _ = volume()
+    corner = np.zeros(images.shape[:3], np.uint8)
+    corner[:, :4, :4] = 1
+    bright = images.copy()
+    bright[:, :4, :4, 1] = 200
+    check(gate, images, corner, name="outside.nii.gz")
+    check(gate, bright, corner, name="inside.nii.gz")
+    assert found(gate) == [("warning", "outside.nii.gz", "mask-outside-head")]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (lambda images, labels: (images[:, :0], labels[:, :0]), "empty-image"),
+        (lambda images, labels: (np.where(images == images.max(), np.nan, images), labels), "not-finite"),
+        (lambda images, labels: (np.where(images == images.max(), 1e39, images), labels), "not-finite"),
+        (lambda images, labels: (images, labels[:2]), "mask-shape"),
+        (lambda images, labels: (images, labels + labels // 4), "mask-values"),
+        (lambda images, labels: (images, labels / 2), "mask-values"),
+        (lambda images, labels: (images, np.where(labels == 1, np.nan, labels)), "mask-values"),
+    ],
+)
+def test_errors_of_a_case(gate, volume, spoil, rule):
+    assert not check(gate, *spoil(*volume()))
+    assert found(gate) == [("error", "1.nii.gz", rule)]
+
+
+def test_strange_labels_are_listed_but_not_all(gate, volume):
+    images, labels = volume()
+    labels[0, 0] = np.arange(48)
+    assert not check(gate, images, labels)
+    assert gate.findings[0].message == "the mask holds 3, 5, 6, 7, 8, …, but the labels are 0, 1, 2, 4; leave it out"
+
+
+def test_a_large_volume_is_never_copied_whole(gate):
+    """155 slices of 240 x 240 in four modalities, a BraTS case: at most two copies of one modality."""
+    images = np.random.default_rng(0).integers(0, 3000, (155, 240, 240, 4), np.int16)
+    images[:, :60] = 0
+    labels = np.zeros(images.shape[:3], np.uint8)
+    labels[50:80, :50] = 1  # outside the head, so that every modality is looked at
+    tracemalloc.start()
+    assert check(gate, images, labels, modalities=("t1n", "t1c", "t2w", "t2f"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found(gate) == [("warning", "1.nii.gz", "mask-outside-head")]
+    assert peak < 2 * images[..., 0].nbytes
 
 
 # Names

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import OutputError
-from toolkit.report.integrity import write_integrity_report
-from toolkit.report.page import cell, data_uri, label, number
+from toolkit.report.page import cell, data_uri, label, number, write_page
 
 
 def test_a_picture_travels_inside_the_page():
@@ -40,7 +39,7 @@ def test_the_manifest_is_in_the_footer_with_its_nested_values(tmp_path):
         "versions": {"keras": "3.13.0"},
         "inputs": [{"file": "a.mat", "sha256": "0f3c"}],
     }
-    write_integrity_report(tmp_path / "report.html", {}, [], [], manifest)
+    write_page(tmp_path / "report.html", "base.html.j2", manifest=manifest)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     footer = html[html.index("<footer>") : html.index("</footer>")]
     assert "<details>" in footer
@@ -49,11 +48,11 @@ def test_the_manifest_is_in_the_footer_with_its_nested_values(tmp_path):
 
 
 def test_a_file_name_that_is_not_utf8_can_be_reported(tmp_path):
-    write_integrity_report(tmp_path / "report.html", {}, [], [], {"input": "scan\udcff.png"})
+    write_page(tmp_path / "report.html", "base.html.j2", manifest={"input": "scan\udcff.png"})
     assert r"scan\udcff.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_where_nothing_can_be_written_the_path_is_named(tmp_path):
     (tmp_path / "out").write_text("a file in the way")
     with pytest.raises(OutputError, match=r"out/report\.html"):
-        write_integrity_report(tmp_path / "out" / "report.html", {}, [], [], {})
+        write_page(tmp_path / "out" / "report.html", "base.html.j2", manifest={})

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from toolkit.data.store import Store
 from toolkit.errors import IntegrityError, OutputError, SourceError, UsageError
-from toolkit.workflows.prepare import N_THUMBNAILS, _Thumbnails, prepare, summary
+from toolkit.workflows.prepare import prepare, summary
+from toolkit.workflows.sources import SourceOptions
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT / "../shared/data/figshare"
@@ -40,7 +40,7 @@ def left_behind(out):
 
 
 def test_phantoms_become_a_store_that_says_they_are_synthetic(out):
-    index, findings = prepare("phantom", None, out, seed=2, n_patients=6, size=32)
+    index, findings = prepare("phantom", None, out, seed=2, options=SourceOptions(n_patients=6, size=32))
     assert findings == []
     assert {file.name for file in out.iterdir()} == {
         "dataset.json",
@@ -63,7 +63,7 @@ def test_phantoms_become_a_store_that_says_they_are_synthetic(out):
 
 def test_the_same_seed_makes_the_same_store(out):
     one, other, third = (
-        prepare("phantom", None, out.with_name(name), seed=seed, n_patients=6, size=32)[0]
+        prepare("phantom", None, out.with_name(name), seed=seed, options=SourceOptions(n_patients=6, size=32))[0]
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert one == other
@@ -123,10 +123,10 @@ def test_nothing_to_read_is_said_so(out, tmp_path):
         prepare("figshare", tmp_path / "empty", out)
     with pytest.raises(SourceError, match="no such folder"):
         prepare("figshare", tmp_path / "absent", out)
-    with pytest.raises(SourceError, match="name the folder"):
+    with pytest.raises(UsageError, match="name the folder"):
         prepare("figshare", None, out)
     with pytest.raises(UsageError, match="size"):
-        prepare("phantom", None, out, size=4)
+        prepare("phantom", None, out, options=SourceOptions(size=4))
     assert left_behind(out) == []
 
 
@@ -137,7 +137,7 @@ def test_whatever_fails_nothing_is_left(out, monkeypatch, stage):
 
     monkeypatch.setattr(f"toolkit.workflows.prepare.{stage}", fail)
     with pytest.raises(RuntimeError, match="interrupted"):
-        prepare("phantom", None, out, n_patients=1, size=32)
+        prepare("phantom", None, out, options=SourceOptions(n_patients=1, size=32))
     assert left_behind(out) == []
 
 
@@ -145,28 +145,31 @@ def test_a_place_in_use_is_refused_and_left_as_it_is(out):
     out.mkdir(parents=True)
     (out / "thesis.txt").write_text("do not lose")
     with pytest.raises(OutputError, match="exists already"):
-        prepare("phantom", None, out, n_patients=1, size=32)
+        prepare("phantom", None, out, options=SourceOptions(n_patients=1, size=32))
     with pytest.raises(OutputError, match="exists already"):
-        prepare("phantom", None, out / "thesis.txt", n_patients=1, size=32)
+        prepare("phantom", None, out / "thesis.txt", options=SourceOptions(n_patients=1, size=32))
     assert [file.read_text() for file in out.iterdir()] == ["do not lose"]
 
 
 def test_an_empty_folder_is_taken(out):
     out.mkdir(parents=True)
-    prepare("phantom", None, out, n_patients=1, size=32)
+    prepare("phantom", None, out, options=SourceOptions(n_patients=1, size=32))
     assert Store(out).index.cases
 
 
-@pytest.mark.parametrize("n_cases", [1, N_THUMBNAILS, 2 * N_THUMBNAILS, 500])
-def test_thumbnails_are_few_and_spread_over_the_whole_set(make_case, n_cases):
-    thumbnails, case = _Thumbnails(), make_case(shape=(16, 16))
-    for number in range(n_cases):
-        thumbnails.see(type(case)(case.images, case.mask, patient="p", case=str(number), modalities=("t1c",)))
-    shown = [int(name) for name, _ in thumbnails.pictures()]
-    assert min(n_cases, N_THUMBNAILS // 2) <= len(shown) <= N_THUMBNAILS
-    assert len(set(np.diff(shown))) <= 1
-    assert shown[0] == 0
-    assert shown[-1] >= 0.9 * (n_cases - 1)
+@pytest.mark.parametrize(
+    ("kind", "options", "name"),
+    [
+        ("figshare", SourceOptions(allow_missing=True), "--allow-missing"),
+        ("phantom", SourceOptions(download=True), "--download"),
+        ("pairs", SourceOptions(size=32), "--size"),
+        ("dicom", SourceOptions(spacing_mm=(1, 1, 1)), "--spacing"),
+    ],
+)
+def test_an_option_that_a_kind_does_not_take_is_refused_not_ignored(out, tmp_path, kind, options, name):
+    with pytest.raises(UsageError, match=f"{kind}: takes no {name}"):
+        prepare(kind, tmp_path, out, options=options)
+    assert left_behind(out) == []
 
 
 MEASURE = """

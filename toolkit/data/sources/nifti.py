@@ -1,4 +1,4 @@
-"""NIfTI files: one volume each, read with distrust of the header.
+"""NIfTI files: one volume or several on one grid, read with distrust of the header.
 
 The header of a file from a stranger is checked before anything of its declared
 size is allocated, and a compressed stream is never read much beyond that size.
@@ -47,12 +47,12 @@ _log.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class NiftiVolume:
-    """One volume of a NIfTI file.
+    """The voxels of a file, and where they lie.
 
     Args:
         path: the file.
-        data: `(X, Y, Z)` in the file's axis order; the stored integer or float
-            type where the header does not scale, else scaled float32.
+        data: `(X, Y, Z, volumes)` in the file's axis order; the stored integer or
+            float type where the header does not scale, else scaled float32.
         affine: `(4, 4)`, maps voxel indices to world RAS mm.
         header: as read, without extensions, for writing a volume of the same geometry.
     """
@@ -63,12 +63,12 @@ class NiftiVolume:
     header: nib.Nifti1Header
 
 
-def read_volume(path: Path) -> NiftiVolume:
-    """Read a `.nii` or `.nii.gz` file that holds one volume, slope and intercept applied.
+def read_nifti(path: Path) -> NiftiVolume:
+    """Read a `.nii` or `.nii.gz` file, slope and intercept applied.
 
     Raises:
-        SourceError: the file is missing, damaged or cut short; holds no volume or
-            several, no voxels or absurdly many, colours or complex numbers, NaN
+        SourceError: the file is missing, damaged or cut short; holds no volume,
+            no voxels or absurdly many, colours or complex numbers, NaN
             or infinity, or an affine that gives no directions.
     """
     try:
@@ -106,8 +106,8 @@ def _read_header(path: Path, stream: BinaryIO) -> nib.Nifti1Header:
 
 def _check_header(path: Path, header: nib.Nifti1Header, file_size: int | None) -> None:
     shape = tuple(int(length) for length in header.get_data_shape())
-    if len(shape) < 3 or any(length != 1 for length in shape[3:]):
-        raise SourceError(f"{path}: holds an array of shape {shape}, not one volume; split it into 3-D volumes")
+    if len(shape) < 3 or any(length != 1 for length in shape[4:]):
+        raise SourceError(f"{path}: holds an array of shape {shape}, no volumes; convert it to 3-D or 4-D")
     if min(shape) < 1:
         raise SourceError(f"{path}: the volume of shape {shape} has no voxels; export it again")
     if math.prod(shape) > MAX_VOXELS:
@@ -133,7 +133,7 @@ def _read_data(stream: BinaryIO, header: nib.Nifti1Header) -> np.ndarray:
     scaled = (proxy.slope, proxy.inter) != (1.0, 0.0)
     data = np.asarray(proxy, np.float32) if scaled else proxy.get_unscaled()
     # TensorFlow and OpenCV take the machine's byte order only.
-    return data.reshape(data.shape[:3]).astype(data.dtype.newbyteorder("="), copy=False)
+    return data.reshape(*data.shape[:3], -1).astype(data.dtype.newbyteorder("="), copy=False)
 
 
 def _check_values(path: Path, data: np.ndarray, affine: np.ndarray) -> None:

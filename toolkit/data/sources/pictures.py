@@ -1,4 +1,4 @@
-"""PNG, TIFF and JPEG pictures as grey slices; the pages of a TIFF are a slice sequence.
+"""PNG, TIFF and JPEG pictures as slices, grey or in colours; the pages of a TIFF are a slice sequence.
 
 The size that a picture declares is read before it is decoded: a file of a few
 kilobytes can unfold to gigabytes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,16 +19,19 @@ from PIL import Image
 
 from toolkit.errors import SourceError
 
+SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg"})
 MAX_PIXELS = 2**27  # over all pages: 512 slices of 512 x 512
 MAX_FILE_BYTES = 2**31 - 1  # what one array of OpenCV can hold
 
 # Y' of ITU-R BT.601, section 2.5.1; OpenCV delivers blue first.
 BGR_WEIGHTS = (0.114, 0.587, 0.299)
+_BLOCK_ROWS = 64
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SAMPLES, _TIFF_PLANES = 256, 257, 277, 284
+_TIFF_TAGS = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SAMPLES, _TIFF_PLANES})
 _TIFF_SIZE_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 # Start-of-frame markers, which hold the size; C4, C8 and CC mean something else.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -49,6 +52,25 @@ def read_picture(path: Path) -> np.ndarray:
         SourceError: the file is missing, damaged, cut short or of another format,
             has absurdly many pixels, pages of unlike size, or NaN or infinity.
     """
+    return _read_slices(path, to_grey)
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """Read a picture as slices of three colours, where each colour is a modality of its own.
+
+    A grey picture gives three equal channels; transparency is dropped.
+
+    Returns:
+        `(N, H, W, 3)` red, green, blue, otherwise as `read_picture`.
+
+    Raises:
+        SourceError: as `read_picture`.
+    """
+    return _read_slices(path, to_colours)
+
+
+def _read_slices(path: Path, convert: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """All pages of a picture, each through `convert`, stacked."""
     data = _read_bytes(path)
     try:
         sizes = _declared_sizes(data)
@@ -59,7 +81,7 @@ def read_picture(path: Path) -> np.ndarray:
     pixels = sum(width * height for width, height in sizes)
     if not 0 < pixels <= MAX_PIXELS:
         raise SourceError(f"{path}: declares {pixels} pixels, allowed are 1 to {MAX_PIXELS}; crop or split it")
-    pages = _decode(path, data, len(sizes))
+    pages = [convert(page) for page in _decode(path, data, len(sizes))]
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         raise SourceError(f"{path}: pages of unlike size or type; give each its own file")
     slices = np.stack(pages)
@@ -80,11 +102,29 @@ def to_grey(picture: np.ndarray) -> np.ndarray:
     """
     if picture.ndim == 2:
         return picture
-    colours = picture[..., :3]
-    if picture.shape[2] < 3 or (colours == colours[..., :1]).all():
+    # Some rows at a time: comparison and luminance take several times the memory of the picture.
+    blocks = [slice(top, top + _BLOCK_ROWS) for top in range(0, len(picture), _BLOCK_ROWS)]
+    if picture.shape[2] < 3 or all((picture[rows, :, :3] == picture[rows, :, :1]).all() for rows in blocks):
         return np.ascontiguousarray(picture[..., 0])
-    luminance = colours @ np.asarray(BGR_WEIGHTS)
-    return (np.rint(luminance) if picture.dtype.kind in "iu" else luminance).astype(picture.dtype)
+    grey = np.empty(picture.shape[:2], picture.dtype)
+    for rows in blocks:
+        luminance = picture[rows, :, :3] @ np.asarray(BGR_WEIGHTS)
+        grey[rows] = np.rint(luminance) if picture.dtype.kind in "iu" else luminance
+    return grey
+
+
+def to_colours(picture: np.ndarray) -> np.ndarray:
+    """Three channels of a decoded picture, red first.
+
+    Args:
+        picture: as for `to_grey`.
+
+    Returns:
+        `(H, W, 3)` of the same type.
+    """
+    if picture.ndim == 2 or picture.shape[2] < 3:
+        return np.repeat(to_grey(picture)[..., np.newaxis], 3, axis=-1)
+    return np.ascontiguousarray(picture[..., 2::-1])
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -107,28 +147,30 @@ def _decode(path: Path, data: bytes, n_pages: int) -> list[np.ndarray]:
                 decoded = [] if picture is None else [picture]
     except cv2.error:
         decoded = []
-    pages = [to_grey(page) for page in decoded]
-    if len(pages) != n_pages or not _is_sound_tiff(data, pages):
+    if len(decoded) != n_pages or not _is_sound_tiff(data, decoded):
         raise SourceError(
             f"{path}: damaged, or of a type that can't be decoded; save it again as 8- or 16-bit PNG or TIFF"
         )
-    return pages
+    return list(decoded)
 
 
-def _is_sound_tiff(data: bytes, pages: list[np.ndarray]) -> bool:
-    """False for a TIFF of 8 bit whose compressed data is damaged.
+def _is_sound_tiff(data: bytes, pages: Sequence[np.ndarray]) -> bool:
+    """False for a TIFF that OpenCV reads wrongly and says nothing.
 
-    OpenCV leaves the damaged part of such a page black and says nothing, as if
-    there were no tumour; at other depths it does refuse.
+    Of 8 bit, it leaves the damaged part of a compressed page black, as if there
+    were no tumour; at other depths it does refuse, but mixes up colours that are
+    stored one plane after the other.
     """
-    if not data.startswith(_TIFF_MAGICS) or pages[0].dtype != np.uint8:
+    if not data.startswith(_TIFF_MAGICS):
         return True
+    if pages[0].dtype != np.uint8:
+        return all(tags.get(_TIFF_PLANES, 1) == 1 or tags.get(_TIFF_SAMPLES, 1) == 1 for tags in _tiff_tags(data))
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as tiff:
             for index in range(len(pages)):
                 tiff.seek(index)
                 tiff.load()
-    except (OSError, ValueError, SyntaxError, struct.error):
+    except Exception:  # Pillow has no common base: KeyError for a missing tag, SyntaxError for a bad one, …
         return False
     return True
 
@@ -152,7 +194,7 @@ def _declared_sizes(data: bytes) -> list[tuple[int, int]]:
     if data.startswith(_JPEG_MAGIC):
         return [_jpeg_size(data)]
     if data.startswith(_TIFF_MAGICS):
-        return list(_tiff_sizes(data))
+        return [(tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]) for tags in _tiff_tags(data)]
     raise ValueError("unknown first bytes")
 
 
@@ -174,8 +216,11 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _tiff_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    """Walk the chain of image file directories (TIFF 6.0, section 2; BigTIFF alike with wider fields)."""
+def _tiff_tags(data: bytes) -> Iterator[dict[int, int]]:
+    """Size and arrangement of each page, from the chain of image file directories.
+
+    TIFF 6.0, sections 2 and 8; BigTIFF alike with wider fields.
+    """
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     word, count, entry_size, first = ("Q", "Q", 20, 8) if big else ("I", "H", 12, 4)
@@ -187,13 +232,13 @@ def _tiff_sizes(data: bytes) -> Iterator[tuple[int, int]]:
         seen.add(directory)
         (n_entries,) = struct.unpack_from(order + count, data, directory)
         entries = directory + struct.calcsize(order + count)
-        sizes = {}
+        tags: dict[int, int] = {}
         for entry in range(entries, entries + n_entries * entry_size, entry_size):
             tag, kind = struct.unpack_from(order + "HH", data, entry)
-            if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+            if tag in _TIFF_TAGS:
                 value_at = entry + 4 + struct.calcsize(order + word)
-                (sizes[tag],) = struct.unpack_from(order + _TIFF_SIZE_TYPES.get(kind, "I"), data, value_at)
-        if len(sizes) < 2:
+                (tags[tag],) = struct.unpack_from(order + _TIFF_SIZE_TYPES.get(kind, "I"), data, value_at)
+        if not {_TIFF_WIDTH, _TIFF_HEIGHT} <= tags.keys():
             raise ValueError("a page declares no size")
-        yield sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
+        yield tags
         (directory,) = struct.unpack_from(order + word, data, entries + n_entries * entry_size)

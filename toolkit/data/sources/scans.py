@@ -1,11 +1,8 @@
-"""What a user hands to `bts-predict`: files and folders of any accepted kind, each read as a Scan."""
+"""A scan to predict: one case, and what is needed to write a mask back beside it."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,30 +10,14 @@ import nibabel as nib
 import numpy as np
 
 from toolkit.data.case import Case
-from toolkit.data.geometry import is_placeholder_spacing, to_slices
+from toolkit.data.sources.dicom import DicomSeries, read_series
 from toolkit.data.sources.figshare import read_slice
-from toolkit.data.sources.nifti import read_volume
 from toolkit.data.sources.phantom import SYNTHETIC_MARK
-from toolkit.data.sources.pictures import read_picture
+from toolkit.data.sources.pictures import read_colours, read_picture
+from toolkit.data.sources.scan_files import ScanFiles
+from toolkit.data.sources.stacking import Volume, stack_volumes
+from toolkit.data.sources.volumes import Spacing, read_modalities
 from toolkit.errors import SourceError
-
-KIND_OF_SUFFIX = {
-    ".nii.gz": "nifti",
-    ".nii": "nifti",
-    ".mat": "mat",
-    ".png": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-}
-ACCEPTED = ", ".join(KIND_OF_SUFFIX)
-DEFAULT_MODALITY = "t1c"
-
-# Cross-validation indices that lie beside the slices of the figshare set.
-_NO_SCANS = frozenset({"cvind.mat"})
-# A file name may have 255 bytes; the rest is for endings such as _overlay.png.
-_MAX_NAME_BYTES = 180
 
 
 @dataclass(frozen=True)
@@ -44,15 +25,16 @@ class Scan:
     """One input of a prediction, and what is needed to write a mask back beside it.
 
     Args:
-        path: the file.
-        kind: `nifti`, `picture` or `mat`.
+        path: the file, or the folder of a case.
+        kind: `nifti`, `picture`, `mat` or `dicom`.
         case: images `(N, H, W, modalities)` in canonical slices; the mask is the
             truth a .mat file holds, else None. `spacing_mm` is None where the
             source has none or a placeholder.
         spacing_is_placeholder: the header's 1 mm can't be true, so nothing may
             be measured in mm.
         restore: takes `(N, H, W)` of these slices to the axis order of the file.
-        header: of a NIfTI file, else None.
+        header: of a volume, else None; a mask is written with it.
+        series: of DICOM, the one whose geometry the mask has; else None.
     """
 
     path: Path
@@ -61,143 +43,64 @@ class Scan:
     spacing_is_placeholder: bool
     restore: Callable[[np.ndarray], np.ndarray]
     header: nib.Nifti1Header | None = None
+    series: DicomSeries | None = None
 
 
-def read_scan(path: Path, modality: str = DEFAULT_MODALITY) -> Scan:
-    """Read one file of any accepted kind as a scan of one modality.
-
-    Raises:
-        SourceError: the kind is not accepted or the file can't be read.
-    """
-    kind = _kind(path)
-    if kind == "nifti":
-        return _read_nifti(path, modality)
-    if kind == "mat":
-        return _read_mat(path, modality)
-    images = read_picture(path)[..., np.newaxis]
-    name = safe_name(path)
-    case = Case(images, None, patient=name, case=name, modalities=(modality,))
-    return Scan(path, kind, case, spacing_is_placeholder=False, restore=np.asarray)
-
-
-def find_scans(inputs: Iterable[Path], skip: Path | None = None) -> list[Path]:
-    """The scan files among what a user named: files as given, folders searched recursively.
-
-    In a folder, hidden files and folders and what is known to be no scan are left
-    out, and numbers sort as numbers. A file that is named twice comes once.
+def read_scan(files: ScanFiles, modalities: Sequence[str] = ("t1c",), spacing_mm: Spacing | None = None) -> Scan:
+    """Read a scan of any accepted kind.
 
     Args:
-        inputs: files and folders.
-        skip: a folder not to look into: where the command writes its own masks.
+        files: from `toolkit.data.sources.scan_files`.
+        modalities: that the model needs, in its order; those that `files` lacks become zeros.
+        spacing_mm: `(slice, row, column)` distances, used where the files state none or a placeholder.
 
     Raises:
-        SourceError: an input is missing, of no accepted kind, or a folder that
-            can't be read or has no scan.
+        SourceError: a file can't be read, or holds other than the modalities.
     """
-    found: dict[str, Path] = {}
-    for path in map(Path, inputs):
-        if os.path.isdir(path):
-            scans = sorted(_walk(path, skip), key=lambda scan: natural_key(str(scan.relative_to(path))))
-            if not scans:
-                raise SourceError(f"{path}: no scan found in this folder; accepted: {ACCEPTED}")
-        elif os.path.exists(path):
-            _kind(path)
-            scans = [path]
-        else:
-            raise SourceError(f"{path}: no such file or folder; check the path")
-        for scan in scans:
-            found.setdefault(os.path.realpath(scan), scan)
-    return list(found.values())
+    if files.problem is not None:
+        raise SourceError(f"{files.path}: {files.problem}")
+    readers = {"nifti": _read_volumes, "dicom": _read_dicom, "mat": _read_mat, "picture": _read_picture}
+    return readers[files.kind](files, tuple(modalities), spacing_mm)
 
 
-def natural_key(text: str) -> list[str | int]:
-    """Sort key by which `2.mat` comes before `10.mat`."""
-    parts = re.split(r"([0-9]+)", text.lower())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
-
-
-def safe_name(path: Path) -> str:
-    """A name for the outputs of a scan: its file name without the ending, odd characters replaced.
-
-    Letters and digits of any script, `-`, `_` and inner dots stay; the rest
-    becomes `_`. Never empty, never hidden, never a path or an option.
-    """
-    name = path.name
-    for suffix in KIND_OF_SUFFIX:
-        if name.lower().endswith(suffix):
-            name = name[: -len(suffix)]
-            break
-    name = re.sub(r"[^\w.-]+", "_", name).strip("._-")
-    return name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore") or "scan"
-
-
-def unique_names(paths: Iterable[Path]) -> list[str]:
-    """A safe name for each scan, no two alike even where case of letters does not count.
-
-    Names that clash get the folder's name in front (`01_T1`, `02_T1`), and a
-    number at the end if they still do.
-    """
-    paths = list(paths)
-    names = [safe_name(path) for path in paths]
-    often = Counter(name.casefold() for name in names)
-    for index, path in enumerate(paths):
-        folder = path.absolute().parent
-        if often[names[index].casefold()] > 1 and folder.name:
-            names[index] = safe_name(Path(f"{folder.name}_{names[index]}"))
-    taken: set[str] = set()
-    for index, name in enumerate(names):
-        number = 1
-        while names[index].casefold() in taken:
-            number += 1
-            names[index] = f"{name}_{number}"
-        taken.add(names[index].casefold())
-    return names
-
-
-def _kind(path: Path) -> str:
-    for suffix, kind in KIND_OF_SUFFIX.items():
-        if path.name.lower().endswith(suffix):
-            return kind
-    raise SourceError(f"{path}: not a kind of scan that can be read; accepted: {ACCEPTED}")
-
-
-def _walk(folder: Path, skip: Path | None) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise SourceError(f"{error.filename}: folder can't be read ({error.strerror}); check permissions")
-
-    left_out = os.path.realpath(skip) if skip is not None else None
-    for root, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(root, name)) != left_out
-        ]
-        for name in files:
-            hidden = name.startswith(".") or name.lower() in _NO_SCANS
-            if not hidden and name.lower().endswith(tuple(KIND_OF_SUFFIX)):
-                yield Path(root, name)
-
-
-def _read_nifti(path: Path, modality: str) -> Scan:
-    volume = read_volume(path)
-    cut = to_slices(volume.data, volume.affine)
-    placeholder = is_placeholder_spacing(cut.spacing_mm, cut.slices.shape)
-    name = safe_name(path)
-    case = Case(
-        cut.slices[..., np.newaxis],
-        None,
-        patient=name,
-        case=name,
-        modalities=(modality,),
-        affine=cut.affine,
-        spacing_mm=None if placeholder else cut.spacing_mm,
-        plane=cut.plane,
-        synthetic=bytes(volume.header["descrip"].tobytes()).startswith(SYNTHETIC_MARK),
+def _read_volumes(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    # A lone file holds all modalities, also if that is only one.
+    paths = {m: files.files.get(m) if files.files else files.path for m in modalities}
+    volumes, first = read_modalities(paths)
+    synthetic = bytes(first.header["descrip"].tobytes()).startswith(SYNTHETIC_MARK)
+    stacked = stack_volumes(volumes, None, files.name, files.name, spacing_mm, synthetic=synthetic)
+    return Scan(
+        files.path, files.kind, stacked.case, stacked.spacing_is_placeholder, stacked.restore, header=first.header
     )
-    return Scan(path, "nifti", case, placeholder, cut.restore, volume.header)
 
 
-def _read_mat(path: Path, modality: str) -> Scan:
+def _read_dicom(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    volumes = {}
+    for modality, series in files.series.items():
+        read = read_series(series)
+        volumes[modality] = Volume(series.files[0], read.data, read.affine)
+    in_order = {m: volumes.get(m) for m in modalities}
+    stacked = stack_volumes(in_order, None, files.name, files.name, spacing_mm, spacing_is_measured=True)
+    series = next(iter(files.series.values()))
+    header = nib.Nifti1Header()
+    header.set_data_shape((series.columns, series.rows, series.n_slices))
+    header.set_qform(series.affine, code="scanner")
+    header.set_sform(series.affine, code="scanner")
+    header.set_xyzt_units("mm")
+    return Scan(files.path, files.kind, stacked.case, stacked.spacing_is_placeholder, stacked.restore, header, series)
+
+
+def _read_picture(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    colours = len(modalities) == 3
+    images = read_colours(files.path) if colours else read_picture(files.path)[..., np.newaxis]
+    _check_count(files.path, images.shape[3], modalities)
+    case = Case(images, None, patient=files.name, case=files.name, modalities=modalities, spacing_mm=spacing_mm)
+    return Scan(files.path, files.kind, case, spacing_is_placeholder=False, restore=np.asarray)
+
+
+def _read_mat(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    path = files.path
+    _check_count(path, 1, modalities)
     read = read_slice(path)
     if not np.isfinite(read.image).all() or read.image.size == 0:
         raise SourceError(f"{path}: the image is empty or holds NaN or infinity; repair the file")
@@ -206,9 +109,18 @@ def _read_mat(path: Path, modality: str) -> Scan:
     case = Case(
         read.image[np.newaxis, ..., np.newaxis],
         None if read.mask is None else read.mask[np.newaxis],
-        patient=read.patient or safe_name(path),
-        case=safe_name(path),
-        modalities=(modality,),
+        patient=read.patient or files.name,
+        case=files.name,
+        modalities=modalities,
         tumour_type=read.label_name,
+        spacing_mm=spacing_mm,
     )
-    return Scan(path, "mat", case, spacing_is_placeholder=False, restore=np.asarray)
+    return Scan(path, files.kind, case, spacing_is_placeholder=False, restore=np.asarray)
+
+
+def _check_count(path: Path, found: int, modalities: tuple[str, ...]) -> None:
+    if found != len(modalities):
+        raise SourceError(
+            f"{path}: holds {found} of the {len(modalities)} modalities {', '.join(modalities)} that the model "
+            "needs; give the folder of the case"
+        )

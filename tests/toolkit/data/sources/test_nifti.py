@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.data.sources import nifti
-from toolkit.data.sources.nifti import read_volume
+from toolkit.data.sources.nifti import read_nifti
 from toolkit.errors import SourceError
 
 AFFINE = np.array([[-0.9, 0, 0, 90.0], [0, -1.1, 0, 120.0], [0, 0, 5.0, -60.0], [0, 0, 0, 1]])
@@ -42,7 +42,7 @@ def save_raw(path, stored, slope, inter):
 def refused(path):
     """The message of the SourceError: one line that begins with the file."""
     with pytest.raises(SourceError) as caught:
-        read_volume(path)
+        read_nifti(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -53,7 +53,7 @@ def refused(path):
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_values_type_and_affine_are_those_stored(tmp_path, dtype, ending):
     data = volume(dtype)
-    read = read_volume(save(tmp_path / f"t1{ending}", data))
+    read = read_nifti(save(tmp_path / f"t1{ending}", data))
     np.testing.assert_array_equal(read.data, data)
     assert read.data.dtype == dtype
     np.testing.assert_allclose(read.affine, AFFINE, atol=1e-6)
@@ -61,12 +61,12 @@ def test_values_type_and_affine_are_those_stored(tmp_path, dtype, ending):
 
 def test_nifti_2_big_endian_and_a_wrong_ending_are_read_too(tmp_path):
     data = volume()
-    two = read_volume(save(tmp_path / "two.nii.gz", data, nib.Nifti2Image))
+    two = read_nifti(save(tmp_path / "two.nii.gz", data, nib.Nifti2Image))
     swapped = nib.Nifti1Image(data, AFFINE, nib.Nifti1Header(endianness=">"))
     nib.save(swapped, tmp_path / "big.nii")
     packed = tmp_path / "packed.nii"
     packed.write_bytes(gzip.compress((tmp_path / "big.nii").read_bytes()))
-    for read in (two, read_volume(tmp_path / "big.nii"), read_volume(packed)):
+    for read in (two, read_nifti(tmp_path / "big.nii"), read_nifti(packed)):
         np.testing.assert_array_equal(read.data, data)
         assert read.data.dtype.isnative
         np.testing.assert_allclose(read.affine, AFFINE, atol=1e-6)
@@ -74,14 +74,14 @@ def test_nifti_2_big_endian_and_a_wrong_ending_are_read_too(tmp_path):
 
 def test_slope_and_intercept_are_applied(tmp_path):
     stored = volume()
-    read = read_volume(save_raw(tmp_path / "scaled.nii", stored, slope=0.5, inter=-20.0))
+    read = read_nifti(save_raw(tmp_path / "scaled.nii", stored, slope=0.5, inter=-20.0))
     np.testing.assert_allclose(read.data, stored * 0.5 - 20.0)
     assert read.data.dtype == np.float32
 
 
 def test_a_4d_file_of_one_volume_is_that_volume(tmp_path):
     data = volume(shape=(12, 10, 6, 1))
-    np.testing.assert_array_equal(read_volume(save(tmp_path / "one.nii.gz", data)).data, data[..., 0])
+    np.testing.assert_array_equal(read_nifti(save(tmp_path / "one.nii.gz", data)).data, data[..., 0])
 
 
 def test_a_4d_file_of_two_volumes_is_refused(tmp_path):
@@ -187,7 +187,7 @@ def test_no_damaged_header_raises_anything_but_our_own_error(tmp_path):
 
 def outcome(path):
     try:
-        read_volume(path)
+        read_nifti(path)
     except SourceError as error:
         return "refused" if "\n" not in str(error) else "refused in several lines"
     return "read"

@@ -7,10 +7,12 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from skimage.color import rgb2gray
 
 from toolkit.data.sources import pictures
-from toolkit.data.sources.pictures import read_picture
+from toolkit.data.sources.pictures import read_colours, read_picture
 from toolkit.errors import SourceError
 
 
@@ -103,6 +105,42 @@ def test_luminance_is_near_what_another_library_says(tmp_path):
     read = read_picture(save(tmp_path / "colour.png", picture))
     # scikit-image weighs by BT.709, so it agrees on the whole and not to the digit.
     assert np.corrcoef(read.ravel(), rgb2gray(picture[..., ::-1]).ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_the_colours_of_a_tiff_are_channels_red_first(tmp_path, dtype, planes):
+    stack = grey(dtype, (2, 40, 48, 3))
+    stored = stack if planes == "contig" else np.moveaxis(stack, -1, 1)
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planes)
+    if planes == "separate" and dtype != np.uint8:
+        assert "can't be decoded" in refused(path)  # OpenCV mixes the planes up and does not say so
+        return
+    read = read_colours(path)
+    np.testing.assert_array_equal(read, stack)
+    assert read.dtype == dtype
+
+
+def test_colours_of_a_png_are_what_another_library_reads_without_its_transparency(tmp_path):
+    path = save(tmp_path / "colour.png", grey(shape=(40, 48, 4)))
+    np.testing.assert_array_equal(read_colours(path)[0], np.asarray(Image.open(path))[..., :3])
+
+
+def test_a_grey_picture_has_three_equal_colours(tmp_path):
+    read = read_colours(save(tmp_path / "grey.png", grey()))
+    np.testing.assert_array_equal(read, np.repeat(grey()[np.newaxis, ..., np.newaxis], 3, axis=-1))
+
+
+def test_luminance_takes_little_more_memory_than_the_picture(tmp_path):
+    flat = np.zeros((4096, 2048, 3), np.uint8)
+    flat[0, 0] = 1, 2, 3
+    path = save(tmp_path / "flat.png", flat)
+    tracemalloc.start()
+    read_picture(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * flat.nbytes
 
 
 def test_a_picture_within_the_limit_is_read_and_one_beyond_is_not(tmp_path, monkeypatch):
@@ -215,6 +253,18 @@ def test_no_damaged_picture_raises_anything_but_our_own_error(tmp_path):
             path.write_bytes(block.tobytes())
             outcomes.add((ending, outcome(path)))
     assert {ending for ending, read in outcomes if not read} == {".png", ".jpg", ".tif"}
+
+
+def test_no_byte_of_the_directory_of_a_stack_makes_it_raise_anything_else(tmp_path):
+    """Each set to 255 in turn; among them are some that OpenCV takes and Pillow stumbles over."""
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, grey(shape=(3, 16, 16)), photometric="minisblack")
+    whole = path.read_bytes()
+    outcomes = set()
+    for position in range(min(len(whole), 600)):
+        path.write_bytes(whole[:position] + b"\xff" + whole[position + 1 :])
+        outcomes.add(outcome(path))
+    assert outcomes == {True, False}
 
 
 def outcome(path):

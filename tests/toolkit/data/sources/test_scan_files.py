@@ -1,0 +1,147 @@
+"""What a user hands over is found in a sensible order, put together to scans, and named safely."""
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.config import LayoutRecipe
+from toolkit.data.sources.scan_files import find_scans, lone_file, safe_name, unique_names
+from toolkit.errors import SourceError
+
+BRATS = ("t1n", "t1c", "t2w", "t2f")
+
+
+def make(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def named(scans, folder):
+    return [str(scan.path.relative_to(folder)) for scan in scans]
+
+
+def test_a_folder_is_searched_and_numbers_sort_as_numbers(tmp_path):
+    make(tmp_path, "10.mat", "2.mat", "1.mat", "b/3.nii.gz", "a 10/1.png", "a 9/1.TIFF", "b/notes.txt")
+    expected = ["1.mat", "2.mat", "10.mat", "a 9/1.TIFF", "a 10/1.png", "b/3.nii.gz"]
+    assert named(find_scans([tmp_path]), tmp_path) == expected
+
+
+def test_hidden_files_and_what_is_no_slice_are_left_out(tmp_path):
+    make(tmp_path, "1.mat", "cvind.mat", "._1.mat", ".cache/2.mat", "sub/CVIND.mat")
+    assert named(find_scans([tmp_path]), tmp_path) == ["1.mat"]
+
+
+def test_the_folder_we_write_to_is_not_read_back(tmp_path):
+    make(tmp_path, "1.png", "bts-predictions/1_mask.png")
+    found = find_scans([tmp_path], skip=tmp_path / "bts-predictions")
+    assert named(found, tmp_path) == ["1.png"]
+
+
+def test_files_come_as_given_and_once(tmp_path):
+    make(tmp_path, "2.png", "1.png")
+    found = find_scans([tmp_path / "2.png", tmp_path, tmp_path / "." / "2.png"])
+    assert named(found, tmp_path) == ["2.png", "1.png"]
+
+
+@pytest.mark.parametrize("name", ["empty", "missing", "missing.nii.gz", "report.pdf", "x" * 300 + ".png"])
+def test_what_can_not_be_used_is_one_line_that_names_it(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    make(tmp_path, "report.pdf")
+    with pytest.raises(SourceError) as caught:
+        find_scans([tmp_path / name])
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_scans_says_what_would_be_accepted(tmp_path):
+    with pytest.raises(SourceError, match=r"no scan found in .*accepted: DICOM, \.nii\.gz, .*\.mat, \.png"):
+        find_scans([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("BraTS-GLI-00001-000-t1c.nii.gz", "BraTS-GLI-00001-000-t1c"),
+        ("scan.v2.NII.GZ", "scan.v2"),
+        ("Müller, Kopf (2).png", "Müller_Kopf_2"),
+        ("<script>alert(1)</script>.png", "script"),
+        ("$(rm -rf ~);`id`.nii", "rm_-rf_id"),
+        ("-o.mat", "o"),
+        ("..nii", "scan"),
+        ("new\nline\x00\udcff.png", "new_line"),
+        ("...hidden.tif", "hidden"),
+        ("頭部.png", "頭部"),
+    ],
+)
+def test_a_hostile_name_becomes_a_harmless_one(file, name):
+    made = safe_name(file.replace("</", "<\\"))
+    assert made.startswith(name)
+    assert not set(made) & set("/\\<>$`;:*?|\"'\n\x00 ")
+    assert made[0] not in ".-"
+
+
+def test_a_very_long_name_leaves_room_for_endings():
+    for letter in "x頭":
+        assert len((safe_name(letter * 250 + ".png") + "_enhanced.nii.gz").encode()) <= 255
+
+
+def test_names_that_clash_get_their_folder_then_a_number():
+    paths = [Path("/d/01/T1.nii.gz"), Path("/d/02/t1.nii.gz"), Path("/d/03/flair.nii.gz")]
+    assert unique_names([lone_file(path) for path in paths]) == ["01_T1", "02_t1", "flair"]
+    clash = [Path("/d/a.nii.gz"), Path("/d/a.png"), Path("/d/A.mat"), Path("/d/d_a_2.png")]
+    names = unique_names([lone_file(path) for path in clash])
+    assert names[:2] == ["d_a", "d_a_2"]
+    assert len({name.casefold() for name in names}) == 4
+
+
+# --- cases of several files -------------------------------------------------------
+
+
+def files_of(scan):
+    return {modality: file.name for modality, file in scan.files.items()}
+
+
+@pytest.fixture
+def brats_case(tmp_path):
+    names = [f"BraTS-GLI-00001-000-{end}.nii.gz" for end in (*BRATS, "seg", "seg-automatic")]
+    return make(tmp_path / "data/BraTS-GLI-00001-000", *names)
+
+
+def test_a_case_of_brats_is_one_scan_of_the_modalities_the_model_needs(brats_case):
+    (scan,) = find_scans([brats_case], ("t1c", "t2f"))
+    assert scan.path == brats_case
+    assert list(files_of(scan).items()) == [
+        ("t1c", "BraTS-GLI-00001-000-t1c.nii.gz"),
+        ("t2f", "BraTS-GLI-00001-000-t2f.nii.gz"),
+    ]
+
+
+def test_a_model_of_one_modality_takes_that_one_of_a_case(brats_case):
+    (scan,) = find_scans([brats_case.parent], ("t1c",))
+    assert files_of(scan) == {"t1c": "BraTS-GLI-00001-000-t1c.nii.gz"}
+
+
+def test_a_case_that_lacks_a_modality_is_one_for_a_model_that_learned_to_do_without(brats_case):
+    (brats_case / "BraTS-GLI-00001-000-t2w.nii.gz").unlink()
+    (scan,) = find_scans([brats_case], BRATS, allow_missing=True)
+    assert list(scan.files) == ["t1n", "t1c", "t2f"]
+    (scan,) = find_scans([brats_case], BRATS)
+    assert scan.problem is not None
+    assert "t2w" in scan.problem
+
+
+def test_files_are_found_by_the_patterns_the_model_was_trained_with(tmp_path):
+    make(tmp_path / "set", "01/Pre_T1.nii.gz", "01/Pre_FL.nii.gz", "02/Pre_T1.nii.gz", "02/Pre_FL.nii.gz")
+    layout = LayoutRecipe(images={"t1c": "{patient}/{visit}_T1.nii.gz", "t2f": "{patient}/{visit}_FL.nii.gz"})
+    whole = find_scans([tmp_path / "set"], ("t1c", "t2f"), layout=layout)
+    one = find_scans([tmp_path / "set/02"], ("t1c", "t2f"), layout=layout)
+    assert [scan.path.name for scan in whole] == ["01", "02"]
+    assert [files_of(scan) for scan in one] == [{"t1c": "Pre_T1.nii.gz", "t2f": "Pre_FL.nii.gz"}]
+
+
+def test_masks_beside_their_scans_are_left_out_in_a_folder_but_taken_when_named(tmp_path):
+    make(tmp_path, "scan.nii.gz", "scan_mask.nii.gz", "2-seg.png", "2.png")
+    assert named(find_scans([tmp_path]), tmp_path) == ["2.png", "scan.nii.gz"]
+    assert named(find_scans([tmp_path / "scan_mask.nii.gz"]), tmp_path) == ["scan_mask.nii.gz"]

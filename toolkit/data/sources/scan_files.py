@@ -1,0 +1,278 @@
+"""What a user hands to `bts-predict`: files and folders, sorted into scans before any pixel is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from toolkit.config import LayoutRecipe
+from toolkit.data.sources.brats import brats_files
+from toolkit.data.sources.dicom import DicomSeries, find_series, is_dicom
+from toolkit.data.sources.layout import Match, match_files
+from toolkit.errors import SourceError
+
+Kind = Literal["nifti", "picture", "mat", "dicom"]
+KIND_OF_SUFFIX: dict[str, Kind] = {
+    ".nii.gz": "nifti",
+    ".nii": "nifti",
+    ".mha": "nifti",
+    ".mhd": "nifti",
+    ".mat": "mat",
+    ".png": "picture",
+    ".tif": "picture",
+    ".tiff": "picture",
+    ".jpg": "picture",
+    ".jpeg": "picture",
+    ".dcm": "dicom",
+}
+ACCEPTED = "DICOM, " + ", ".join(suffix for suffix, kind in KIND_OF_SUFFIX.items() if kind != "dicom")
+
+# Cross-validation indices that lie beside the slices of the figshare set.
+_NO_SCANS = frozenset({"cvind.mat"})
+# Masks lie beside the scans they belong to, ours too.
+_MASK_NAME = re.compile(r"[_-](mask|seg|segm|label|labels)$", re.IGNORECASE)
+# A file name may have 255 bytes; the rest is for endings such as _overlay.png.
+_MAX_NAME_BYTES = 180
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The files of one scan.
+
+    Args:
+        path: the file, or the folder of a case; names the scan.
+        kind: how it is read.
+        name: of the scan, safe as a file name.
+        files: modality to file, where each modality has its own; else empty.
+        series: the same for DICOM.
+        problem: why it can't be read, as far as the headers tell.
+    """
+
+    path: Path
+    kind: Kind
+    name: str
+    files: dict[str, Path] = field(default_factory=dict)
+    series: dict[str, DicomSeries] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What a user calls it; of several series in a folder each has its own."""
+        return f"{self.path} ({self.name})" if self.series else str(self.path)
+
+    @property
+    def all_files(self) -> list[Path]:
+        """Every file that is read."""
+        slices = [file for series in self.series.values() for file in series.files]
+        return slices or list(self.files.values()) or [self.path]
+
+
+def lone_file(path: Path) -> ScanFiles:
+    """A file that is a scan of its own.
+
+    Raises:
+        SourceError: its kind is not accepted.
+    """
+    return ScanFiles(path, _kind(path), safe_name(path.name))
+
+
+def find_scans(
+    inputs: Iterable[Path],
+    modalities: Sequence[str] = ("t1c",),
+    allow_missing: bool = False,
+    layout: LayoutRecipe | None = None,
+    skip: Path | None = None,
+) -> list[ScanFiles]:
+    """The scans among what a user named: files as given, folders searched recursively.
+
+    In a folder the files of a case are put together by the layout, by the names of BraTS, or as
+    DICOM series; what is left counts file by file. Hidden files and folders, masks and what is
+    known to be no scan are left out, and numbers sort as numbers. A file that is named twice
+    comes once.
+
+    Args:
+        inputs: files and folders.
+        modalities: that the model needs, in its order.
+        allow_missing: a case need not have all of them.
+        layout: patterns the model was trained with.
+        skip: a folder not to look into: where the command writes its own masks.
+
+    Raises:
+        SourceError: an input is missing, of no accepted kind, or a folder that
+            can't be read or has no scan.
+    """
+    found: dict[str, ScanFiles] = {}
+    for path in map(Path, inputs):
+        if os.path.isdir(path):
+            finder = _Folder(path, tuple(modalities), allow_missing, layout)
+            scans = finder.scans(sorted(_walk(path, skip), key=lambda file: natural_key(str(file.relative_to(path)))))
+            if not scans:
+                raise SourceError(f"{path}: no scan found in this folder; accepted: {ACCEPTED}")
+        elif os.path.exists(path):
+            scans = _dicom_scans([path], path, modalities) if _kind(path) == "dicom" else [lone_file(path)]
+        else:
+            raise SourceError(f"{path}: no such file or folder; check the path")
+        for scan in scans:
+            found.setdefault(os.path.realpath(scan.all_files[0]), scan)
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Sorts the files of one folder into scans."""
+
+    folder: Path
+    modalities: tuple[str, ...]
+    allow_missing: bool
+    layout: LayoutRecipe | None
+
+    def scans(self, files: list[Path]) -> list[ScanFiles]:
+        kinds = {file: _kind_or_none(file) for file in files}
+        volumes = [file for file in files if kinds[file] == "nifti"]
+        scans = self._cases(volumes)
+        used = {file.parent for scan in scans for file in scan.files.values()}
+        # Beside a case lie masks and modalities that the model does not know.
+        lone = [file for file in files if kinds[file] in ("nifti", "picture", "mat") and file.parent not in used]
+        scans += [lone_file(file) for file in lone if not _MASK_NAME.search(safe_name(file.name))]
+        dicom = [file for file in files if kinds[file] == "dicom" or (kinds[file] is None and is_dicom(file))]
+        return scans + (_dicom_scans(dicom, self.folder, self.modalities) if dicom else [])
+
+    def _cases(self, volumes: list[Path]) -> list[ScanFiles]:
+        """Cases of several files, by the layout of the model or the names of BraTS."""
+        matches: list[Match] = []
+        if self.layout is not None:
+            folder, absolute = self.folder.absolute(), [volume.absolute() for volume in volumes]
+            # The folder may be the whole data set, or one case of it.
+            for root in (folder, folder.parent):
+                matches += match_files(root, absolute, self.layout.images)
+        matches = [*matches, *(m for m in brats_files(volumes) if len(m.files) > 1)]
+        scans: dict[Path, ScanFiles] = {}
+        for match in matches:
+            files = {m: match.files[m] for m in self.modalities if m in match.files}
+            if not files:
+                continue
+            first = next(iter(files.values()))
+            missing = [m for m in self.modalities if m not in files]
+            problem = f"the case has no {', '.join(missing)}, which the model needs; add it" if missing else None
+            scan = ScanFiles(first.parent, "nifti", safe_name("_".join(match.fields.values())), files)
+            scans.setdefault(first.resolve(), scan if self.allow_missing else replace(scan, problem=problem))
+        return list(scans.values())
+
+
+def _dicom_scans(files: list[Path], folder: Path, modalities: Sequence[str]) -> list[ScanFiles]:
+    """Series of a folder: one a scan, or one for each modality of a study; and what can't be read."""
+    problems = _Problems()
+    series = find_series(files, problems)
+    broken = [
+        ScanFiles(file, "dicom", safe_name(file.name), problem=message) for file, message in problems.errors.items()
+    ]
+    if len(modalities) == 1:
+        fitting = [s for s in series if s.modality == modalities[0]] or series
+        scans = [_dicom_scan(folder, {modalities[0]: s}) for s in fitting]
+    else:
+        studies: dict[str, dict[str, DicomSeries]] = {}
+        # Of two series of a modality, the one with more slices.
+        for one in sorted(series, key=lambda s: -s.n_slices):
+            if one.modality in modalities:
+                studies.setdefault(one.study_uid, {}).setdefault(str(one.modality), one)
+        scans = [_dicom_scan(folder, {m: study[m] for m in modalities if m in study}) for study in studies.values()]
+    if series and not scans:
+        listed = ", ".join(sorted({s.description or "no description" for s in series}))
+        raise SourceError(
+            f"{folder}: no series is told to be one of {', '.join(modalities)} by its description ({listed}); "
+            "convert them to NIfTI and name them as BraTS does"
+        )
+    return scans + broken
+
+
+def _dicom_scan(folder: Path, series: dict[str, DicomSeries]) -> ScanFiles:
+    name = folder.stem if len(series) > 1 else next(iter(series.values())).description or folder.stem
+    return ScanFiles(folder, "dicom", safe_name(name), series=series)
+
+
+class _Problems:
+    """What is wrong with DICOM files; warnings are for data sets, not for one scan."""
+
+    def __init__(self) -> None:
+        self.errors: dict[Path, str] = {}
+
+    def error(self, file: Path, rule: str, message: str) -> None:
+        """Keep the first of a file."""
+        self.errors.setdefault(file, message)
+
+    def warn(self, file: Path, rule: str, message: str) -> None:
+        """Leave it."""
+
+
+def natural_key(text: str) -> list[str | int]:
+    """Sort key by which `2.mat` comes before `10.mat`."""
+    parts = re.split(r"([0-9]+)", text.lower())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
+def safe_name(name: str) -> str:
+    """A name for the outputs of a scan: its file name without the ending, odd characters replaced.
+
+    Letters and digits of any script, `-`, `_` and inner dots stay; the rest
+    becomes `_`. Never empty, never hidden, never a path or an option.
+    """
+    for suffix in KIND_OF_SUFFIX:
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+            break
+    name = re.sub(r"[^\w.-]+", "_", name).strip("._-")
+    return name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore") or "scan"
+
+
+def unique_names(scans: Sequence[ScanFiles]) -> list[str]:
+    """A safe name for each scan, no two alike even where case of letters does not count.
+
+    Names that clash get the folder's name in front (`01_T1`, `02_T1`), and a
+    number at the end if they still do.
+    """
+    names = [scan.name for scan in scans]
+    often = Counter(name.casefold() for name in names)
+    for index, scan in enumerate(scans):
+        folder = scan.path.absolute() if scan.kind == "dicom" else scan.path.absolute().parent
+        if often[names[index].casefold()] > 1 and folder.name:
+            names[index] = safe_name(f"{folder.name}_{names[index]}")
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        number = 1
+        while names[index].casefold() in taken:
+            number += 1
+            names[index] = f"{name}_{number}"
+        taken.add(names[index].casefold())
+    return names
+
+
+def _kind_or_none(path: Path) -> Kind | None:
+    return next((kind for suffix, kind in KIND_OF_SUFFIX.items() if path.name.lower().endswith(suffix)), None)
+
+
+def _kind(path: Path) -> Kind:
+    kind = _kind_or_none(path) or ("dicom" if is_dicom(path) else None)
+    if kind is None:
+        raise SourceError(f"{path}: not a kind of scan that can be read; accepted: {ACCEPTED}")
+    return kind
+
+
+def _walk(folder: Path, skip: Path | None) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: folder can't be read ({error.strerror}); check permissions")
+
+    left_out = os.path.realpath(skip) if skip is not None else None
+    for root, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(root, name)) != left_out
+        ]
+        for name in files:
+            if not name.startswith(".") and name.lower() not in _NO_SCANS:
+                yield Path(root, name)
