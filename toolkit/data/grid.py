@@ -19,6 +19,8 @@ from toolkit.config import DataRecipe
 
 # A grid pixel belongs to a region if at least half of its volume does.
 HALF = 0.5
+# What its resize takes at once, whatever the type.
+OPENCV_CHANNELS = 4
 
 
 @dataclass(frozen=True)
@@ -136,5 +138,10 @@ def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
         # OpenCV has one rule for both axes.
         return _resize(_resize(images, height, old_width), height, width)
     interpolation = cv2.INTER_AREA if height <= old_height and width <= old_width else cv2.INTER_LINEAR
-    resized = [cv2.resize(image, (width, height), interpolation=interpolation) for image in images]
-    return np.stack(resized).reshape(n, height, width, channels)
+    resized = np.empty((n, height, width, channels), np.float32)
+    for first in range(0, channels, OPENCV_CHANNELS):
+        some = slice(first, first + OPENCV_CHANNELS)
+        for index, image in enumerate(images[..., some]):
+            part = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=interpolation)
+            resized[index, ..., some] = part.reshape(height, width, -1)
+    return resized

@@ -95,12 +95,11 @@ def test_a_grid_pixel_is_tumour_if_half_of_its_area_is():
     assert regions.sum() == 2
 
 
-def test_more_channels_than_a_colour_picture_has():
-    labels = np.kron(np.arange(9).reshape(3, 3), np.ones((32, 32), int))[None]
-    regions = (labels[..., None] == np.arange(1, 9)).astype(np.float32)
-    grid = there(regions, 48 * 2)
-    assert grid.shape == (1, 96, 96, 8)
-    assert grid.sum(axis=(0, 1, 2)).tolist() == [1024.0] * 8
+@pytest.mark.parametrize("size", [32, 64, 160])
+def test_more_channels_than_a_colour_picture_has(size):
+    images = np.random.default_rng(0).random((2, 64, 96, 9)).astype(np.float32)
+    each = [there(images[..., c : c + 1], size) for c in range(9)]
+    assert (there(images, size) == np.concatenate(each, axis=-1)).all()
 
 
 # --- from slice to slice ----------------------------------------------------------
