@@ -42,8 +42,8 @@ def predict(
             size = f"{volume:.1f} ml" if volume is not None else f"{case['total_pixels']} pixels"
             if case["spacing_is_placeholder"]:
                 typer.echo(
-                    f"warning: {case['input']}: its 1 mm cubes are a placeholder, {case['shape'][0]} slices are no "
-                    "head; no volume without --spacing SLICE,ROW,COLUMN",
+                    f"warning: {case['input']}: its header says 1 mm cubes, which {case['shape'][0]} slices of a head "
+                    "can't be; no volume in ml without --spacing SLICE,ROW,COLUMN",
                     err=True,
                 )
             if case["dicom_seg_problem"]:

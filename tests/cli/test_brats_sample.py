@@ -1,0 +1,63 @@
+"""A real volume of four modalities, through `bts-predict` with an untrained network: within its means, in its place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLE = REPOSITORY / "../shared/data/brats_samples/BraTS-GLI-00001-000"
+GIGABYTE, SECONDS = 1.5, 60.0
+# An untrained network says 0.02 everywhere, so that with this threshold it marks about half.
+PREDICT = """
+import json, resource, sys, time
+from pathlib import Path
+from toolkit.config import load_recipe
+from toolkit.data.sources.brats import LABELS, MODALITIES
+from toolkit.models.model_file import ModelInfo, save_model
+from toolkit.models.segmenter import build_segmenter
+recipe = load_recipe("brats", ["model.encoder_weights=none"])
+info = ModelInfo(recipe=recipe, modalities=MODALITIES, label_map=LABELS, data_kind="nifti",
+                 data_checksums_sha256={}, synthetic_data=False, threshold=0.02)
+model, out = Path(sys.argv[2]) / "model.keras", Path(sys.argv[2]) / "out"
+save_model(build_segmenter(recipe, 4), model, info)
+import toolkit.workflows.predict as workflow
+loaded = []
+class Timed(workflow.Predictor):
+    def __init__(self, path):
+        super().__init__(path)
+        loaded.append(time.monotonic())
+workflow.Predictor = Timed
+workflow.predict([Path(sys.argv[1])], model, out)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+print(json.dumps({"gigabytes": peak, "seconds": time.monotonic() - loaded[0]}))
+"""
+
+
+@pytest.mark.real_scans
+@pytest.mark.end_to_end
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="no real scans in ../shared/data")
+def test_a_case_of_brats_is_predicted_in_a_minute_and_little_memory(tmp_path):
+    command = [sys.executable, "-c", PREDICT, str(SAMPLE), str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert measured["gigabytes"] < GIGABYTE, measured
+    assert measured["seconds"] < SECONDS, measured
+    mask = sitk.ReadImage(str(tmp_path / f"out/{SAMPLE.name}_mask.nii.gz"))
+    scan = sitk.ReadImage(str(SAMPLE / f"{SAMPLE.name}-t1c.nii.gz"))
+    for place in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(mask, place)(), getattr(scan, place)(), atol=1e-6)
+    counts = np.bincount(sitk.GetArrayFromImage(mask).ravel(), minlength=4)
+    (case,) = json.loads((tmp_path / "out/summary.json").read_text())["cases"].values()
+    assert len(counts) == 4
+    assert counts[1:].sum() == case["total_pixels"] > 0
+    # Voxels of 1 mm3: a thousand are a millilitre.
+    assert case["volume_ml"] == pytest.approx(case["total_pixels"] / 1000, rel=1e-5)
+    assert case["regions"]["enhancing_tumour"]["total_pixels"] == counts[3]
