@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,8 @@ from cli.evaluate import main as evaluate
 from cli.predict import main as predict
 from cli.prepare import main as prepare
 from cli.train import main as train
+from toolkit.config import load_recipe
+from toolkit.models.model_file import ModelInfo, save_model
 
 
 def refused(app, *arguments: object, code: int = 1) -> str:
@@ -40,6 +43,28 @@ def write_mat(path: Path, image=None, mask=None, root: str = "cjdata") -> Path:
 def truncated(path: Path) -> Path:
     write_mat(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def model_file(folder: Path, modalities: tuple[str, ...] = ("t1c",), whole: bool = False) -> Path:
+    """A model file: whole, or only what it says of itself."""
+    recipe = load_recipe("tiny")
+    info = ModelInfo(
+        recipe=recipe,
+        modalities=modalities,
+        label_map={"background": 0, "tumour": 1},
+        data_kind="nifti",
+        data_checksums_sha256={},
+        synthetic_data=False,
+    )
+    path = folder / "model.keras"
+    if whole:
+        from toolkit.models.segmenter import build_segmenter
+
+        save_model(build_segmenter(recipe, len(modalities)), path, info)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("bts.json", info.model_dump_json())
     return path
 
 
@@ -114,8 +139,64 @@ def test_a_missing_model(tmp_path, app):
 
 def test_predict_without_a_scan_in_the_folder(tmp_path):
     (tmp_path / "in").mkdir()
-    line = refused(predict, tmp_path / "in", "--model", tmp_path, "--out", tmp_path / "out")
+    line = refused(predict, tmp_path / "in", "--model", model_file(tmp_path), "--out", tmp_path / "out")
     assert "no scan found" in line
+
+
+@pytest.mark.parametrize(
+    ("modalities", "files", "says"),
+    [
+        (("t1c", "t2f"), ["BraTS-GLI-00001-000-t1c.nii.gz", "BraTS-GLI-00001-000-seg.nii.gz"], "the case has no t2f"),
+        (("t1c", "t2f"), ["lone.nii.gz"], "holds 1 volumes where 2 are needed (t1c, t2f)"),
+    ],
+)
+def test_predict_says_which_modality_a_case_lacks(tmp_path, modalities, files, says):
+    import nibabel as nib
+
+    (tmp_path / "in").mkdir()
+    for name in files:
+        nib.save(nib.Nifti1Image(np.ones((8, 8, 8), np.int16), np.eye(4)), tmp_path / "in" / name)
+    model = model_file(tmp_path, modalities, whole=True)
+    assert says in refused(predict, tmp_path / "in", "--model", model, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+SPACING_HELP = "write it as SLICE,ROW,COLUMN"
+
+
+@pytest.mark.parametrize("spacing", ["5", "5,1", "5,1,x", "5,1,0", "5,1,nan", "1,1,-1", "1,2,3,4"])
+def test_spacing_that_is_none_is_wrong_use(tmp_path, spacing):
+    for app, arguments in ((prepare, ["pairs", "in"]), (predict, ["in", "--model", "m"])):
+        result = CliRunner().invoke(app, [*arguments, f"--spacing={spacing}"])
+        assert result.exit_code == 2
+        assert SPACING_HELP in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "code"),
+    [
+        (["nifti", "in"], "no volume in it", 1),
+        (["nifti", "absent"], "no such folder", 1),
+        (["pairs", "in"], "in:", 1),
+        (["dicom", "in"], "no DICOM", 1),
+        (["nifti", "in", "--pattern", "t1c"], "write it as NAME=PATTERN", 2),
+        (["nifti", "in", "--pattern", "t1c=a.nii", "--recipe", "tiny"], "give one of them", 2),
+        (["nifti", "in", "--recipe", "tiny"], "has no data.layout", 2),
+        (["nifti", "in", "--recipe", "no-such"], "no such recipe", 2),
+        (["figshare", "in", "--spacing", "5,1,1"], "figshare: takes no --spacing", 2),
+        (["phantom", "--allow-missing"], "phantom: takes no --allow-missing", 2),
+        (["nifti", "in", "--modalities", "pet"], "", 2),
+    ],
+)
+def test_prepare_refuses_in_one_line(tmp_path, monkeypatch, arguments, says, code):
+    import nibabel as nib
+
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path)
+    if "pet" in arguments:
+        nib.save(nib.Nifti1Image(np.ones((8, 8, 8), np.int16), np.eye(4)), tmp_path / "in/a.nii")
+    assert says in refused(prepare, *arguments, "--out", "store", code=code)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_wrong_use_is_exit_code_2(tmp_path):

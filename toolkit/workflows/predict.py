@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def predict(
     run = _Run(predictor, out, spacing_mm)
     cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
     content = manifest.content(model=str(model), synthetic_training=info.synthetic_data)
-    write_prediction_report(out / "report.html", cases, content)
+    # The first before the report is begun: if none can be read, not even its folder is left behind.
+    write_prediction_report(out / "report.html", chain([next(cases)], cases), content)
     summary = {
         "model": str(predictor.path),
         "threshold": info.threshold,
@@ -95,7 +97,6 @@ class _Run:
             self.read.append(files)
             yield self._finish(scan, name, probability)
         if not self.done:
-            # Nothing to show: stop here, so that no empty report is left behind.
             raise SourceError(next(iter(self.failed.values())))
 
     def _finish(self, scan: Scan, name: str, probability: np.ndarray) -> PredictedCase:
