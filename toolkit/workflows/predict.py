@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +58,7 @@ def predict(
     run = _Run(predictor, out, spacing_mm)
     cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
     content = manifest.content(model=str(model), synthetic_training=info.synthetic_data)
-    # The first before the report is begun: if none can be read, not even its folder is left behind.
-    write_prediction_report(out / "report.html", chain([next(cases)], cases), content)
+    write_prediction_report(out / "report.html", _begun(cases), content)
     summary = {
         "model": str(predictor.path),
         "threshold": info.threshold,
@@ -75,6 +73,20 @@ def predict(
     )
     write_json(out / "manifest.json", finished)
     return summary
+
+
+def _begun(cases: Iterator[PredictedCase]) -> Iterator[PredictedCase]:
+    """The same cases, the first read now: if none can be, the report is not begun and its folder not made.
+
+    It is handed on, not kept: of cases there is one in memory.
+    """
+    held = [next(cases)]
+
+    def all_of_them() -> Iterator[PredictedCase]:
+        yield held.pop()
+        yield from cases
+
+    return all_of_them()
 
 
 class _Run:
