@@ -28,7 +28,8 @@ class PredictedCase:
         input_path: where it was read from.
         plane: as in `toolkit.data.case.PLANES`.
         modalities: names of the modalities the model was given.
-        images: `(slices, height, width)`, the modality that is shown, values as stored.
+        shown: name of the modality in the pictures.
+        images: `(slices, height, width)`, that modality, values as stored.
         value_range: values shown as black and white.
         probability: `(slices, height, width)` float32.
         mask: `(slices, height, width)` uint8, above 0 is tumour.
@@ -49,6 +50,7 @@ class PredictedCase:
     input_path: Path
     plane: str
     modalities: tuple[str, ...]
+    shown: str
     images: np.ndarray
     value_range: tuple[float, float]
     probability: np.ndarray

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.data.case import Case
 from toolkit.data.intensity import intensity_range
 from toolkit.data.sources.scan_files import ScanFiles, find_scans, unique_names
 from toolkit.data.sources.scans import Scan, read_scan
@@ -25,6 +26,7 @@ from toolkit.report.prediction import PredictedCase, write_prediction_report
 
 LONE_PICTURE_PIXELS = 512
 SHEET_SLICES = 16
+SHOWN_FIRST = ("t1c", "t2f")
 
 
 def predict(
@@ -115,12 +117,13 @@ class _Run:
         case, mask, info = scan.case, self.predictor.mask(probability), self.predictor.info
         measures = measure(mask, case.spacing_mm, info.recipe.model)
         written = write_mask(scan, mask, self.out, name, info.mask_labels)
-        shown = case.present.index(True)
+        shown = _shown(case)
         predicted = PredictedCase(
             name=name,
             input_path=scan.path,
             plane=case.plane,
             modalities=case.modalities,
+            shown=case.modalities[shown],
             images=case.images[..., shown],
             value_range=tuple(intensity_range(case.images[..., shown : shown + 1])[0].tolist()),
             probability=self.predictor.tumour(probability),
@@ -151,6 +154,13 @@ class _Run:
         if case.mask is not None:
             self.done[name]["dice_with_mask_in_file"] = dice(count(case.mask > 0, mask > 0))
         return predicted
+
+
+def _shown(case: Case) -> int:
+    """Which modality pictures show: the one in which a tumour is seen best, of those that are there."""
+    there = [index for index, present in enumerate(case.present) if present]
+    best = [index for name in SHOWN_FIRST for index in there if case.modalities[index] == name]
+    return [*best, *there][0]
 
 
 def overlay_picture(case: PredictedCase) -> np.ndarray:

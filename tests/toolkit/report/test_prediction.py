@@ -29,6 +29,7 @@ def predicted_case(tmp_path, n_slices=5, **changes):
         input_path=Path("scans/patient-7.nii.gz"),
         plane="axial",
         modalities=("t1c", "flair"),
+        shown="t1c",
         images=images,
         value_range=(200.0, 800.0),
         probability=mask * np.float32(0.91),
@@ -234,3 +235,16 @@ def test_several_cases_end_in_a_table_that_links_to_each(tmp_path):
 
 def test_no_case_at_all_is_said(tmp_path):
     assert "There was no case to predict." in text(report(tmp_path))
+
+
+def test_several_regions_have_a_row_each_and_the_modality_shown_is_named(tmp_path):
+    regions = {
+        "whole_tumour": {"total_pixels": 29, "volume_ml": 0.036},
+        "tumour_core": {"total_pixels": 7, "volume_ml": None},
+    }
+    measures = {**predicted_case(tmp_path).measures, "regions": regions}
+    seen = text(report(tmp_path, predicted_case(tmp_path, measures=measures)))
+    assert "Whole tumour 29 0.04" in seen
+    assert "Tumour core 7 unknown" in seen
+    assert "t1c, flair (t1c is shown)" in seen
+    assert "Regions" not in text(report(tmp_path, predicted_case(tmp_path)))

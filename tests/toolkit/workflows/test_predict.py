@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.data.case import Case
 from toolkit.pictures import PREDICTION_COLOUR
 from toolkit.report.prediction import PredictedCase
-from toolkit.workflows.predict import SHEET_SLICES, overlay_picture
+from toolkit.workflows.predict import SHEET_SLICES, _shown, overlay_picture
 
 
 def predicted(n_slices: int, tumour: range) -> PredictedCase:
@@ -17,6 +18,7 @@ def predicted(n_slices: int, tumour: range) -> PredictedCase:
         input_path=Path("case.nii"),
         plane="axial",
         modalities=("t1c",),
+        shown="t1c",
         images=np.zeros(mask.shape, np.int16),
         value_range=(0.0, 1.0),
         probability=mask.astype(np.float32),
@@ -54,3 +56,16 @@ def test_a_volume_without_tumour_still_shows_the_head():
     picture = overlay_picture(predicted(40, range(0)))
     assert tiles(picture) == 0
     assert picture.shape[0] > 4 * 256
+
+
+def test_pictures_show_the_modality_in_which_a_tumour_is_seen_best() -> None:
+    names = ("t1n", "t2f", "t1c")
+
+    def shown(modalities: tuple[str, ...], present: tuple[bool, ...]) -> str:
+        case = Case(np.zeros((1, 4, 4, 3)), None, "p", "c", modalities, present=present)
+        return modalities[_shown(case)]
+
+    assert shown(names, (True, True, True)) == "t1c"
+    assert shown(names, (True, True, False)) == "t2f"
+    assert shown(names, (True, False, False)) == "t1n"
+    assert shown(("pet", "swi", "ct"), (False, True, True)) == "swi"
