@@ -77,6 +77,7 @@ def judge(
         StoreError: the store has no such part, or the model has learned from its patients.
         OutputError: `out` can't be written.
     """
+    refuse_other_data(predictor, store)
     split, fold, same_store = _split(predictor, store)
     spans = store.spans(split, part, fold)
     if part != "train" and split != "by_slice_leaking":
@@ -99,6 +100,28 @@ def judge(
         curve_png(history, out / "curve.png")
     write_evaluation_report(out / "report.html", metrics, rows, examples, manifest.content(), history)
     return metrics
+
+
+def refuse_other_data(predictor: Predictor, store: Store) -> None:
+    """Refuse to judge a model on scans or labels it does not know.
+
+    Raises:
+        StoreError: the store has other modalities, or its labels mean something else.
+    """
+    info, index = predictor.info, store.index
+    if tuple(index.modalities) != info.modalities:
+        raise StoreError(
+            f"{store.path}: has the modalities {', '.join(index.modalities)}, {predictor.path} needs "
+            f"{', '.join(info.modalities)}; prepare it with those, in this order"
+        )
+    names = {value: name for name, value in info.label_map.items()}
+    theirs = {value: name for name, value in index.label_map.items()}
+    for label in sorted({label for labels in info.recipe.model.regions.values() for label in labels}):
+        if names.get(label) != theirs.get(label):
+            raise StoreError(
+                f"{store.path}: label {label} is {theirs.get(label, 'none')}, to {predictor.path} it is "
+                f"{names.get(label)}; judge it on data with the same labels"
+            )
 
 
 def refuse_training_patients(predictor: Predictor, store: Store, spans: list[Span]) -> None:

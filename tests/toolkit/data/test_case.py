@@ -40,3 +40,12 @@ def test_a_case_may_have_no_mask_and_several_modalities():
 def test_parts_that_do_not_fit_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):
         case(**wrong)
+
+
+def test_all_modalities_are_present_unless_said_otherwise():
+    images = np.zeros((1, 4, 4, 2), np.uint8)
+    assert Case(images, None, "p", "c", ("t1c", "t2f")).present == (True, True)
+    assert Case(images, None, "p", "c", ("t1c", "t2f"), present=(False, True)).present == (False, True)
+    for wrong in ((True,), (False, False)):
+        with pytest.raises(ValueError, match="present"):
+            Case(images, None, "p", "c", ("t1c", "t2f"), present=wrong)

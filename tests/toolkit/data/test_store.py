@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from toolkit.data.intensity import normalise
 from toolkit.data.sources.phantom import phantom_cases
 from toolkit.data.splits import check_no_leak
 from toolkit.data.store import Store
@@ -34,6 +35,29 @@ def edit(make_store):
         return message
 
     return edit_and_open
+
+
+# Several modalities and labels
+
+
+def test_labels_and_missing_modalities_are_kept(tmp_path, make_case):
+    whole, partial = make_case("a", "p1", modalities=2), make_case("b", "p2", modalities=2, present=(True, False))
+    whole.mask[2] *= 3
+    partial.images[..., 1] = 0
+    labels = {"background": 0, "core": 1, "enhancing": 3}
+    writer = StoreWriter(tmp_path, "nifti", 1, labels)
+    writer.add(whole)
+    writer.add(partial)
+    writer.finish()
+    store = Store(tmp_path)
+    assert store.index.label_map == labels
+    assert store.index.modalities == ["t1c", "t1n"]
+    cases = [store.case(record) for record in store.index.cases]
+    assert [case.present for case in cases] == [(True, True), (True, False)]
+    assert (cases[0].mask == whole.mask).all()
+    # A modality that is missing is normalised to zeros, as modality dropout makes them.
+    record = store.index.cases[1]
+    assert (normalise(cases[1].images, np.array(record.intensity_range))[..., 1] == 0).all()
 
 
 # Bit by bit
