@@ -169,5 +169,5 @@ def test_there_and_back_a_lesion_stays_at_its_millimetre(target):
 
 
 def test_a_model_in_mm_can_not_take_a_case_without_spacing():
-    with pytest.raises(ValueError, match="its spacing is unknown.*--spacing"):
+    with pytest.raises(ValueError, match=r"its spacing is unknown.*--spacing"):
         grid_of(np.zeros((1, 32, 32, 1)), 32, None, (1.0, 1.0, 1.0))

@@ -17,7 +17,7 @@ BASE = {
         "decoder_filters": [8, 8, 4, 4, 4],
     },
 }
-# Between them: one to four modalities, one and three regions, exclusive or not, with and without attention and enhancer.
+# Between them: one to four modalities, one and three regions, exclusive or not, with and without attention, enhancer.
 REGIONS = {"whole": [1, 2, 3], "core": [1, 3], "enhancing": [3]}
 LABELS = {"core": [1], "oedema": [2], "enhancing": [3]}
 KINDS = {

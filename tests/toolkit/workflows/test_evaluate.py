@@ -53,7 +53,7 @@ def test_a_store_of_other_modalities_or_in_another_order_is_refused(make_store, 
     store = make_store([make_case(f"p{p}", f"p{p}", modalities=2, seed=p) for p in range(3)])
     refuse_other_data(knowing(("t1c", "t1n")), store)
     for others in (("t1n", "t1c"), ("t1c",), ("t1c", "t2f")):
-        with pytest.raises(StoreError, match="has the modalities t1c, t1n, m.keras needs"):
+        with pytest.raises(StoreError, match=r"has the modalities t1c, t1n, m\.keras needs"):
             refuse_other_data(knowing(others), store)
 
 
@@ -61,7 +61,7 @@ def test_labels_that_mean_something_else_are_refused_but_any_tumour_is_a_tumour(
     store = make_store()
     refuse_other_data(knowing(label_map={"background": 0, "oedema": 1}), store)
     refuse_other_data(knowing(tumour=[1]), store)
-    with pytest.raises(StoreError, match="label 1 is tumour, to m.keras it is oedema"):
+    with pytest.raises(StoreError, match=r"label 1 is tumour, to m\.keras it is oedema"):
         refuse_other_data(knowing(label_map={"background": 0, "oedema": 1}, oedema=[1]), store)
-    with pytest.raises(StoreError, match="label 2 is none, to m.keras it is core"):
+    with pytest.raises(StoreError, match=r"label 2 is none, to m\.keras it is core"):
         refuse_other_data(knowing(label_map={"background": 0, "tumour": 1, "core": 2}, core=[2]), store)
