@@ -11,6 +11,8 @@ import numpy as np
 
 from toolkit.data.case import Case
 from toolkit.data.integrity import IntegrityGate
+from toolkit.data.sources.figshare_planes import name_plane
+from toolkit.data.sources.figshare_runs import sequences, thumbnail
 from toolkit.errors import SourceError
 from toolkit.progress import track
 
@@ -93,9 +95,11 @@ def slice_files(folder: Path) -> list[Path]:
 
 
 def figshare_cases(folder: Path, gate: IntegrityGate) -> Iterator[Case]:
-    """Cases of a folder as downloaded: each run of consecutive file numbers of one patient.
+    """Cases of a folder as downloaded, from runs of consecutive file numbers of one patient.
 
-    Such a run is one plane's sequence of slices. One run is in memory at a time.
+    Such a run is one plane's sequence of slices. It is put in order where the numbers are
+    those of a list sorted as text, broken where slices don't follow on from each other, and
+    its plane is named where that is sure. One run is in memory at a time.
 
     Args:
         folder: with the `.mat` files, also in subfolders.
@@ -111,11 +115,11 @@ def figshare_cases(folder: Path, gate: IntegrityGate) -> Iterator[Case]:
         if item is None:
             continue
         if run and not _continues(run[-1], item):
-            yield _case(run, gate)
+            yield from _cases(run, gate)
             run = []
         run.append(item)
     if run:
-        yield _case(run, gate)
+        yield from _cases(run, gate)
 
 
 def _checked(path: Path, gate: IntegrityGate) -> FigshareSlice | None:
@@ -144,18 +148,25 @@ def _continues(last: FigshareSlice, item: FigshareSlice) -> bool:
     )
 
 
-def _case(run: list[FigshareSlice], gate: IntegrityGate) -> Case:
-    first = run[0]
-    masks = [(item.mask != 0).astype(np.uint8) for item in run if item.mask is not None]
+def _cases(run: list[FigshareSlice], gate: IntegrityGate) -> Iterator[Case]:
+    thumbnails = [thumbnail(item.image) for item in run]
+    for part in sequences(thumbnails):
+        yield _case([run[index] for index in part], name_plane([thumbnails[index] for index in part]), gate)
+
+
+def _case(items: list[FigshareSlice], plane: str, gate: IntegrityGate) -> Case:
+    first = items[0]
+    masks = [(item.mask != 0).astype(np.uint8) for item in items if item.mask is not None]
     return Case(
-        images=np.stack([item.image for item in run])[..., None],
+        images=np.stack([item.image for item in items])[..., None],
         mask=np.stack(masks),
         patient=first.patient,
         patient_group=patient_stem(first.patient),
         case=gate.unique_name(f"{first.patient}-{first.path.stem}"),
         modalities=MODALITIES,
+        plane=plane,
         tumour_type=first.label_name,
-        slice_names=tuple(item.path.stem for item in run),
+        slice_names=tuple(item.path.stem for item in items),
     )
 
 
