@@ -81,29 +81,33 @@ class _Cases:
 
     def _case(self, seg: SegFile) -> Case:
         main = segmented_series(seg, self.series)
-        chosen = self._modalities_of(seg, main)
+        chosen = self._modalities_of(main)
         missing = [m for m in self.modalities if m not in chosen]
         if missing and not (self.allow_missing and chosen):
             raise SourceError(f"{seg.path}: its study has no {', '.join(missing)}; add it, or pass --allow-missing")
         volumes = {m: _volume(chosen[m]) if m in chosen else None for m in self.modalities}
         labels, overlapping = read_mask(seg, main, self.label_map)
-        if overlapping:
-            message = f"{overlapping} voxels are in several segments; the segment of the highest number was taken"
-            self.gate.warn(seg.path, "overlapping-segments", message)
+        self._warn(seg, chosen, overlapping)
         name = self.gate.unique_name(f"{main.patient}-{seg.path.stem}")
         mask = Volume(seg.path, labels, main.affine)
         return stack_volumes(volumes, mask, patient=main.patient, case=name, spacing_is_measured=True).case
 
-    def _modalities_of(self, seg: SegFile, main: DicomSeries) -> dict[str, DicomSeries]:
+    def _modalities_of(self, main: DicomSeries) -> dict[str, DicomSeries]:
         study = [s for s in self.series if (s.patient, s.study_uid) == (main.patient, main.study_uid)]
         chosen = choose_modalities(study, self.modalities, anchor=main)
         wanted, *others = self.modalities
         if others or (wanted in chosen and main.modality is not None and same_grid(chosen[wanted], main)):
             return chosen
-        if main.modality not in (None, wanted):
-            message = f"is drawn on a series that is told to be {main.modality} by its description; taken as {wanted}"
-            self.gate.warn(seg.path, "modality", message)
         return {wanted: main}
+
+    def _warn(self, seg: SegFile, chosen: dict[str, DicomSeries], overlapping: int) -> None:
+        for modality, series in chosen.items():
+            if series.modality not in (None, modality):
+                message = f"is drawn on what is told to be {series.modality} by its description; taken as {modality}"
+                self.gate.warn(seg.path, "modality", message)
+        if overlapping:
+            message = f"{overlapping} voxels are in several segments; the segment of the highest number was taken"
+            self.gate.warn(seg.path, "overlapping-segments", message)
 
 
 def _volume(series: DicomSeries) -> Volume:

@@ -13,6 +13,7 @@ from typing import Literal
 from toolkit.config import LayoutRecipe
 from toolkit.data.sources.brats import brats_files
 from toolkit.data.sources.dicom import DicomSeries, find_series, is_dicom
+from toolkit.data.sources.dicom_study import choose_modalities
 from toolkit.data.sources.layout import Match, match_files
 from toolkit.errors import SourceError
 
@@ -63,7 +64,7 @@ class ScanFiles:
     @property
     def title(self) -> str:
         """What a user calls it; of several series in a folder each has its own."""
-        return f"{self.path} ({self.name})" if self.series else str(self.path)
+        return f"{self.all_files[0]} ({self.name})" if self.series else str(self.path)
 
     @property
     def all_files(self) -> list[Path]:
@@ -91,9 +92,9 @@ def find_scans(
     """The scans among what a user named: files as given, folders searched recursively.
 
     In a folder the files of a case are put together by the layout, by the names of BraTS, or as
-    DICOM series; what is left counts file by file. Hidden files and folders, masks and what is
-    known to be no scan are left out, and numbers sort as numbers. A file that is named twice
-    comes once.
+    DICOM series; what is left counts file by file. DICOM files that are named one by one are put
+    together, too. Hidden files and folders, masks and what is known to be no scan are left out, and
+    numbers sort as numbers. A file that is named twice comes once.
 
     Args:
         inputs: files and folders.
@@ -106,20 +107,32 @@ def find_scans(
         SourceError: an input is missing, of no accepted kind, or a folder that
             can't be read or has no scan.
     """
-    found: dict[str, ScanFiles] = {}
-    for path in map(Path, inputs):
+    found: dict[tuple[str, int, str | None], ScanFiles] = {}
+    paths = [Path(path) for path in inputs]
+    slices = [path for path in paths if os.path.isfile(path) and _kind_or_none(path) == "dicom"]
+    for path in paths:
         if os.path.isdir(path):
             finder = _Folder(path, tuple(modalities), allow_missing, layout)
             scans = finder.scans(sorted(_walk(path, skip), key=lambda file: natural_key(str(file.relative_to(path)))))
             if not scans:
                 raise SourceError(f"{path}: no scan found in this folder; accepted: {ACCEPTED}")
+        elif path in slices:
+            scans = _dicom_scans(slices, modalities, allow_missing) if path == slices[0] else []
+            if path == slices[0] and not scans:
+                raise SourceError(f"{path}: DICOM, but no scan (a report, mask or screen shot); give the scan's slices")
         elif os.path.exists(path):
-            scans = _dicom_scans([path], path, modalities) if _kind(path) == "dicom" else [lone_file(path)]
+            scans = [lone_file(path)]
         else:
             raise SourceError(f"{path}: no such file or folder; check the path")
         for scan in scans:
-            found.setdefault(os.path.realpath(scan.all_files[0]), scan)
+            found.setdefault(_identity(scan), scan)
     return list(found.values())
+
+
+def _identity(scan: ScanFiles) -> tuple[str, int, str | None]:
+    """By what a scan that is named twice is known; a DICOM file may hold several, and be part of a broken one."""
+    first = next(iter(scan.series.values())).frames[0].index if scan.series else 0
+    return os.path.realpath(scan.all_files[0]), first, scan.problem
 
 
 @dataclass(frozen=True)
@@ -139,8 +152,8 @@ class _Folder:
         # Beside a case lie masks and modalities that the model does not know.
         lone = [file for file in files if kinds[file] in ("nifti", "picture", "mat") and file.parent not in used]
         scans += [lone_file(file) for file in lone if not _MASK_NAME.search(safe_name(file.name))]
-        dicom = [file for file in files if kinds[file] == "dicom" or (kinds[file] is None and is_dicom(file))]
-        return scans + (_dicom_scans(dicom, self.folder, self.modalities) if dicom else [])
+        dicom = [file for file in files if kinds[file] == "dicom"]
+        return scans + _dicom_scans(dicom, self.modalities, self.allow_missing)
 
     def _cases(self, volumes: list[Path]) -> list[ScanFiles]:
         """Cases of several files, by the layout of the model or the names of BraTS."""
@@ -164,35 +177,48 @@ class _Folder:
         return list(scans.values())
 
 
-def _dicom_scans(files: list[Path], folder: Path, modalities: Sequence[str]) -> list[ScanFiles]:
-    """Series of a folder: one a scan, or one for each modality of a study; and what can't be read."""
+def _dicom_scans(files: list[Path], modalities: Sequence[str], allow_missing: bool) -> list[ScanFiles]:
+    """The scans of each study among DICOM files, and what can't be read."""
     problems = _Problems()
-    series = find_series(files, problems)
-    broken = [
+    studies: dict[tuple[str, str], list[DicomSeries]] = {}
+    for series in find_series(files, problems):
+        studies.setdefault((series.patient, series.study_uid), []).append(series)
+    scans = [scan for study in studies.values() for scan in _scans_of_study(study, modalities, allow_missing)]
+    return scans + [
         ScanFiles(file, "dicom", safe_name(file.name), problem=message) for file, message in problems.errors.items()
     ]
+
+
+def _scans_of_study(study: list[DicomSeries], modalities: Sequence[str], allow_missing: bool) -> list[ScanFiles]:
+    """For a model of one modality each series, or those that are told to be it; else one scan of several series."""
     if len(modalities) == 1:
-        fitting = [s for s in series if s.modality == modalities[0]] or series
-        scans = [_dicom_scan(folder, {modalities[0]: s}) for s in fitting]
-    else:
-        studies: dict[str, dict[str, DicomSeries]] = {}
-        # Of two series of a modality, the one with more slices.
-        for one in sorted(series, key=lambda s: -s.n_slices):
-            if one.modality in modalities:
-                studies.setdefault(one.study_uid, {}).setdefault(str(one.modality), one)
-        scans = [_dicom_scan(folder, {m: study[m] for m in modalities if m in study}) for study in studies.values()]
-    if series and not scans:
-        listed = ", ".join(sorted({s.description or "no description" for s in series}))
-        raise SourceError(
-            f"{folder}: no series is told to be one of {', '.join(modalities)} by its description ({listed}); "
-            "convert them to NIfTI and name them as BraTS does"
-        )
-    return scans + broken
+        fitting = [series for series in study if series.modality == modalities[0]] or study
+        return [_dicom_scan({modalities[0]: series}) for series in fitting]
+    chosen = choose_modalities(study, modalities)
+    missing = [m for m in modalities if m not in chosen]
+    if not missing or (chosen and allow_missing):
+        return [_dicom_scan(chosen)]
+    listed = ", ".join(sorted({series.description or "no description" for series in study}))
+    problem = (
+        f"its study has no series that is told to be {', '.join(missing)} by its description ({listed}); "
+        "add it, or convert the series to NIfTI and name them as BraTS does"
+    )
+    first = study[0].files[0]
+    return [ScanFiles(first, "dicom", safe_name(first.name), problem=problem)]
 
 
-def _dicom_scan(folder: Path, series: dict[str, DicomSeries]) -> ScanFiles:
-    name = folder.stem if len(series) > 1 else next(iter(series.values())).description or folder.stem
-    return ScanFiles(folder, "dicom", safe_name(name), series=series)
+def _dicom_scan(series: dict[str, DicomSeries]) -> ScanFiles:
+    first, *others = series.values()
+    files = [file for one in (first, *others) for file in one.files]
+    path = files[0] if len(files) == 1 else _common_folder(files)
+    name = "" if others else first.description
+    return ScanFiles(path, "dicom", safe_name(name or os.path.basename(os.path.abspath(path))), series=series)
+
+
+def _common_folder(files: list[Path]) -> Path:
+    shared = set.intersection(*(set(file.parents) for file in files))
+    # Files that are named one by one may share none, e.g. one as absolute path and one as relative.
+    return max(shared, key=lambda folder: len(folder.parts), default=files[0].parent)
 
 
 class _Problems:
@@ -238,8 +264,9 @@ def unique_names(scans: Sequence[ScanFiles]) -> list[str]:
     names = [scan.name for scan in scans]
     often = Counter(name.casefold() for name in names)
     for index, scan in enumerate(scans):
-        folder = scan.path.absolute() if scan.kind == "dicom" else scan.path.absolute().parent
-        if often[names[index].casefold()] > 1 and folder.name:
+        path = scan.path.absolute()
+        folder = path if scan.series and scan.path not in scan.all_files else path.parent
+        if often[names[index].casefold()] > 1 and folder.name and safe_name(folder.name) != names[index]:
             names[index] = safe_name(f"{folder.name}_{names[index]}")
     taken: set[str] = set()
     for index, name in enumerate(names):
@@ -252,11 +279,14 @@ def unique_names(scans: Sequence[ScanFiles]) -> list[str]:
 
 
 def _kind_or_none(path: Path) -> Kind | None:
-    return next((kind for suffix, kind in KIND_OF_SUFFIX.items() if path.name.lower().endswith(suffix)), None)
+    """By the suffix, else DICOM by the first bytes: its files often have no suffix."""
+    by_suffix = (kind for suffix, kind in KIND_OF_SUFFIX.items() if path.name.lower().endswith(suffix))
+    # A pipe would keep its reader waiting.
+    return next(by_suffix, None) or ("dicom" if path.is_file() and is_dicom(path) else None)
 
 
 def _kind(path: Path) -> Kind:
-    kind = _kind_or_none(path) or ("dicom" if is_dicom(path) else None)
+    kind = _kind_or_none(path)
     if kind is None:
         raise SourceError(f"{path}: not a kind of scan that can be read; accepted: {ACCEPTED}")
     return kind

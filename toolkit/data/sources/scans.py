@@ -19,6 +19,8 @@ from toolkit.data.sources.stacking import Volume, stack_volumes
 from toolkit.data.sources.volumes import Spacing, read_modalities
 from toolkit.errors import SourceError
 
+NIFTI1_LONGEST = 2**15 - 1  # voxels along an axis
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -82,8 +84,9 @@ def _read_dicom(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spaci
     in_order = {m: volumes.get(m) for m in modalities}
     stacked = stack_volumes(in_order, None, files.name, files.name, spacing_mm, spacing_is_measured=True)
     series = next(iter(files.series.values()))
-    header = nib.Nifti1Header()
-    header.set_data_shape((series.columns, series.rows, series.n_slices))
+    shape = (series.columns, series.rows, series.n_slices)
+    header = nib.Nifti1Header() if max(shape) <= NIFTI1_LONGEST else nib.Nifti2Header()
+    header.set_data_shape(shape)
     header.set_qform(series.affine, code="scanner")
     header.set_sform(series.affine, code="scanner")
     header.set_xyzt_units("mm")

@@ -1,6 +1,9 @@
 """What a user hands over is found in a sensible order, put together to scans, and named safely."""
 
+import os
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +11,7 @@ from toolkit.config import LayoutRecipe
 from toolkit.data.sources.scan_files import find_scans, lone_file, safe_name, unique_names
 from toolkit.errors import SourceError
 
+dicom = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("dicom_files.py"))))
 BRATS = ("t1n", "t1c", "t2w", "t2f")
 
 
@@ -145,3 +149,108 @@ def test_masks_beside_their_scans_are_left_out_in_a_folder_but_taken_when_named(
     make(tmp_path, "scan.nii.gz", "scan_mask.nii.gz", "2-seg.png", "2.png")
     assert named(find_scans([tmp_path]), tmp_path) == ["2.png", "scan.nii.gz"]
     assert named(find_scans([tmp_path / "scan_mask.nii.gz"]), tmp_path) == ["scan_mask.nii.gz"]
+
+
+# --- DICOM --------------------------------------------------------------------------
+
+
+def write_series(folder, description, number=1, patient="P1", shape=(7, 9, 5), **options):
+    """A series of a study of its patient; other numbers are other series."""
+    uids = {"StudyInstanceUID": f"1.{patient[1]}", "SeriesInstanceUID": f"1.{patient[1]}.{number}"}
+    tags = {"SeriesDescription": description, "PatientID": patient, **uids, **options}
+    return dicom.write_series(folder, dicom.voxels(shape, seed=number), **tags)
+
+
+def series_of(scan):
+    return {modality: series.description for modality, series in scan.series.items()}
+
+
+def test_a_series_is_one_scan_whatever_its_files_are_called(tmp_path):
+    for number, path in enumerate(write_series(tmp_path / "IMG", "T1 post Gd")):
+        path.rename(path.with_name(f"IM{number}"))
+    (tmp_path / "IMG/DICOMDIR").write_text("no scan")
+    (scan,) = find_scans([tmp_path])
+    assert (scan.kind, scan.path, scan.name) == ("dicom", tmp_path / "IMG", "T1_post_Gd")
+    assert len(scan.all_files) == 5
+
+
+def test_of_several_series_a_model_of_one_modality_takes_that_one_of_each_study(tmp_path):
+    write_series(tmp_path / "P1/a", "T1 post Gd", 1)
+    write_series(tmp_path / "P1/b", "FLAIR", 2)
+    # Nobody wrote down what these are.
+    write_series(tmp_path / "P2/a", "tra 5mm", 1, patient="P2")
+    write_series(tmp_path / "P2/b", "cor 5mm", 2, patient="P2")
+    found = find_scans([tmp_path], ("t1c",))
+    assert [series_of(scan)["t1c"] for scan in found] == ["T1 post Gd", "tra 5mm", "cor 5mm"]
+    assert named(found, tmp_path) == ["P1/a", "P2/a", "P2/b"]
+    assert len({scan.title for scan in found}) == 3
+
+
+def test_series_of_the_same_name_get_their_folders_in_front(tmp_path):
+    for patient in ("P1", "P2"):
+        write_series(tmp_path / patient, "T1 post Gd", patient=patient)
+    assert unique_names(find_scans([tmp_path])) == ["P1_T1_post_Gd", "P2_T1_post_Gd"]
+
+
+def test_two_volumes_in_one_file_are_two_scans(tmp_path):
+    dicom.write_enhanced(tmp_path / "two.dcm", dicom.voxels(), order=range(5), echoes=(10.0, 90.0))
+    for inputs in ([tmp_path], [tmp_path / "two.dcm"], [tmp_path, tmp_path / "two.dcm"]):
+        assert len(find_scans(inputs)) == 2
+
+
+def test_files_named_one_by_one_are_put_together_again(tmp_path, monkeypatch):
+    paths = write_series(tmp_path, "T1 post Gd")
+    (scan,) = find_scans(sorted(paths))
+    assert scan.series["t1c"].n_slices == 5
+    monkeypatch.chdir(tmp_path)
+    (mixed,) = find_scans([paths[0], *(Path(path.name) for path in paths[1:])])
+    assert mixed.series["t1c"].n_slices == 5
+    (lone,) = find_scans([paths[3]])
+    assert (lone.path, lone.series["t1c"].n_slices) == (paths[3], 1)
+
+
+def test_a_model_of_several_modalities_gets_them_from_each_study_on_one_grid(tmp_path):
+    for patient in ("P1", "P2"):
+        write_series(tmp_path / patient / "flair", "FLAIR", 1, patient)
+        write_series(tmp_path / patient / "long", "FLAIR 3D", 2, patient, shape=(7, 9, 8))
+        write_series(tmp_path / patient / "ce", "T1 post Gd", 3, patient)
+        write_series(tmp_path / patient / "dwi", "ep2d_diff", 4, patient)
+    found = find_scans([tmp_path], ("t1c", "t2f"))
+    assert [list(series_of(scan).items()) for scan in found] == [[("t1c", "T1 post Gd"), ("t2f", "FLAIR")]] * 2
+    assert unique_names(found) == ["P1", "P2"]
+
+
+def test_a_study_without_a_modality_is_one_for_a_model_that_learned_to_do_without(tmp_path):
+    write_series(tmp_path, "T1 post Gd")
+    (scan,) = find_scans([tmp_path], ("t1c", "t2f"), allow_missing=True)
+    assert (list(scan.series), scan.problem) == (["t1c"], None)
+    (scan,) = find_scans([tmp_path], ("t1c", "t2f"))
+    assert "told to be t2f by its description (T1 post Gd)" in scan.problem
+    (scan,) = find_scans([tmp_path], ("t1n", "t2f"), allow_missing=True)
+    assert "t1n, t2f" in scan.problem
+
+
+def test_a_broken_series_is_named_and_the_others_are_found(tmp_path):
+    write_series(tmp_path / "a", "T1 post Gd", 1)
+    write_series(tmp_path / "b", "T1 post Gd", 2)[2].unlink()
+    (tmp_path / "c.dcm").write_text("no DICOM")
+    good, text, gap = find_scans([tmp_path])
+    assert (good.problem, good.path) == (None, tmp_path / "a")
+    assert "find the missing ones" in gap.problem
+    assert gap.path.parent == tmp_path / "b"
+    assert (text.path, text.kind) == (tmp_path / "c.dcm", "dicom")
+    assert "none" in text.problem
+
+
+def test_dicom_that_is_no_scan_is_refused_when_named_and_left_out_in_a_folder(tmp_path):
+    report = dicom.save(dicom.header("1.2.840.10008.5.1.4.1.1.88.11", Modality="SR"), tmp_path / "report.dcm")
+    with pytest.raises(SourceError, match=r"report\.dcm: DICOM, but no scan"):
+        find_scans([report])
+    make(tmp_path, "1.png")
+    assert named(find_scans([tmp_path]), tmp_path) == ["1.png"]
+
+
+def test_a_pipe_in_a_folder_does_not_keep_us_waiting(tmp_path):
+    make(tmp_path, "1.png")
+    os.mkfifo(tmp_path / "pipe")
+    assert named(find_scans([tmp_path]), tmp_path) == ["1.png"]

@@ -1,6 +1,8 @@
 """What a user hands over is read whatever its kind."""
 
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import nibabel as nib
@@ -11,6 +13,7 @@ from toolkit.data.sources.scan_files import find_scans, lone_file
 from toolkit.data.sources.scans import read_scan
 from toolkit.errors import SourceError
 
+dicom = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("dicom_files.py"))))
 DATA = Path(__file__).parents[4] / "../shared/data"
 AFFINE = np.diag([0.9, 1.1, 5.0, 1.0])
 
@@ -61,6 +64,84 @@ def test_a_figshare_slice_with_nan_or_another_mask_is_refused_in_one_line(tmp_pa
             read_scan(lone_file(path))
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_four_volumes_is_a_case_of_four_modalities(tmp_path):
+    data = np.random.default_rng(0).integers(0, 900, (8, 7, 6, 4)).astype(np.int16)
+    names = ("t2f", "t1n", "t1c", "t2w")
+    path = save_volume(tmp_path / "BRATS_001.nii.gz", data)
+    scan = read_scan(lone_file(path), names)
+    assert (scan.case.modalities, scan.case.present) == (names, (True,) * 4)
+    for channel in range(4):
+        np.testing.assert_array_equal(scan.restore(scan.case.images[..., channel]), data[..., channel])
+    with pytest.raises(SourceError, match="holds 4 volumes where 2 are needed"):
+        read_scan(lone_file(path), ("t1c", "t2f"))
+
+
+def test_colours_are_the_modalities_of_a_model_of_three(tmp_path):
+    blue_first = np.random.default_rng(0).integers(0, 255, (20, 24, 3)).astype(np.uint8)
+    path = tmp_path / "lgg.tif"
+    cv2.imwrite(str(path), blue_first)
+    scan = read_scan(lone_file(path), ("pre", "flair", "post"))
+    np.testing.assert_array_equal(scan.case.images[0], blue_first[..., ::-1])
+    assert scan.case.modalities == ("pre", "flair", "post")
+    with pytest.raises(SourceError, match="holds 1 of the 2 modalities"):
+        read_scan(lone_file(path), ("t1c", "t2f"))
+
+
+def test_a_spacing_that_is_said_counts_only_where_the_file_knows_none(tmp_path, figshare_file):
+    placeholder = save_volume(tmp_path / "p.nii.gz", np.ones((60, 60, 20), np.int16), np.eye(4))
+    stated = save_volume(tmp_path / "s.nii.gz")
+    cv2.imwrite(str(tmp_path / "slice.png"), np.zeros((8, 8), np.uint8))
+    said = (5.0, 0.5, 0.25)
+    read = {path.name: read_scan(lone_file(path), spacing_mm=said) for path in (placeholder, stated)}
+    assert (read["p.nii.gz"].case.spacing_mm, read["p.nii.gz"].spacing_is_placeholder) == (said, False)
+    np.testing.assert_allclose(read["s.nii.gz"].case.spacing_mm, (5.0, 1.1, 0.9), atol=1e-6)
+    for path in (tmp_path / "slice.png", figshare_file(tmp_path / "7.mat")):
+        assert read_scan(lone_file(path), spacing_mm=said).case.spacing_mm == said
+    unsaid = read_scan(lone_file(placeholder))
+    assert (unsaid.case.spacing_mm, unsaid.spacing_is_placeholder) == (None, True)
+
+
+def test_a_dicom_series_is_a_case_with_the_header_of_its_mask(tmp_path):
+    data = dicom.voxels()
+    dicom.write_series(tmp_path, data)
+    (found,) = find_scans([tmp_path])
+    scan = read_scan(found, spacing_mm=(9.0, 9.0, 9.0))
+    np.testing.assert_array_equal(scan.restore(scan.case.images[..., 0]), data)
+    np.testing.assert_allclose(scan.case.spacing_mm, (dicom.STEP_MM, dicom.ROW_MM, dicom.COLUMN_MM), atol=1e-6)
+    np.testing.assert_allclose(scan.header.get_best_affine(), scan.series.affine, atol=1e-5)
+    np.testing.assert_allclose(scan.header.get_qform(), scan.header.get_sform(), atol=1e-5)
+
+
+def test_a_millimetre_that_dicom_states_is_no_placeholder(tmp_path):
+    def cubes(dataset, number):
+        dataset.PixelSpacing = ["1", "1"]
+        dataset.ImagePositionPatient = dicom.decimals(number * dicom.TILT[:, 2])
+
+    dicom.write_series(tmp_path, dicom.voxels((40, 40, 6)), edit=cubes)
+    scan = read_scan(*find_scans([tmp_path]))
+    np.testing.assert_allclose(scan.case.spacing_mm, (1, 1, 1))
+    assert not scan.spacing_is_placeholder
+
+
+def test_series_of_a_study_are_the_modalities_in_the_order_of_the_model(tmp_path):
+    t1c, flair = dicom.voxels(seed=1), dicom.voxels(seed=2)
+    dicom.write_series(tmp_path / "a", t1c, SeriesDescription="T1 post Gd", SeriesInstanceUID="1.2.1")
+    dicom.write_series(tmp_path / "b", flair, SeriesDescription="FLAIR", SeriesInstanceUID="1.2.2")
+    wanted = ("t1n", "t2f", "t1c")
+    scan = read_scan(*find_scans([tmp_path], wanted, allow_missing=True), wanted)
+    assert (scan.case.present, scan.series.description) == ((False, True, True), "FLAIR")
+    for channel, expected in enumerate((np.zeros_like(t1c), flair, t1c)):
+        np.testing.assert_array_equal(scan.restore(scan.case.images[..., channel]), expected)
+    with pytest.raises(SourceError, match="its study has no series that is told to be t1n"):
+        read_scan(*find_scans([tmp_path], wanted), wanted)
+
+
+def test_a_slice_too_long_for_nifti_1_still_has_a_header(tmp_path):
+    (path,) = dicom.write_series(tmp_path, dicom.voxels((33000, 2, 1)))
+    scan = read_scan(*find_scans([path]))
+    assert scan.header.get_data_shape() == (33000, 2, 1)
 
 
 @pytest.mark.real_scans
