@@ -49,7 +49,7 @@ def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, labels: M
         scan: what the mask was predicted from.
         mask: `(N, H, W)` labels on the scan's canonical slices.
         out_dir: folder, made where missing.
-        name: safe name of the scan, see `toolkit.data.sources.scans.unique_names`.
+        name: safe name of the scan, see `toolkit.data.sources.scan_files.unique_names`.
         labels: name and value of each label above 0, see `ModelInfo.mask_labels`.
 
     Returns:

@@ -108,7 +108,11 @@ def find_series(files: Iterable[Path], findings: Findings | None = None) -> list
     """
     told: Findings = _Strict() if findings is None else findings
     by_series: dict[str, list[Header]] = {}
-    for file in dict.fromkeys(files):
+    seen: set[Path] = set()
+    for file in files:  # one by one: it may show how far it has come
+        if file in seen:
+            continue
+        seen.add(file)
         if header := _header(file, told):
             by_series.setdefault(header.series_uid, []).append(header)
     trusted = [headers for headers in by_series.values() if _is_of_one_patient(headers, told)]
