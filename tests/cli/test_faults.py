@@ -178,7 +178,7 @@ def test_spacing_that_is_none_is_wrong_use(tmp_path, spacing):
         (["nifti", "in"], "no volume in it", 1),
         (["nifti", "absent"], "no such folder", 1),
         (["pairs", "in"], "in:", 1),
-        (["dicom", "in"], "no DICOM", 1),
+        (["dicom", "in"], "no readable DICOM SEG", 1),
         (["nifti", "in", "--pattern", "t1c"], "write it as NAME=PATTERN", 2),
         (["nifti", "in", "--pattern", "t1c=a.nii", "--recipe", "tiny"], "give one of them", 2),
         (["nifti", "in", "--recipe", "tiny"], "has no data.layout", 2),
