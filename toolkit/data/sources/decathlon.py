@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def open_decathlon(folder: Path, gate: IntegrityGate, spacing_mm: Spacing | None
         name = image.name.removesuffix(".gz").removesuffix(".nii")
         cases.append(CaseFiles(image, name, name, dict.fromkeys(modalities, image), label))
     values = set(label_map.values()) - {0}
-    files = tuple(file for case in cases for file in case.all_files if file.is_file())
+    files = tuple(file for case in cases for file in case.all_files if os.path.isfile(file))
     return Source("nifti", label_map, files, read_cases(cases, values, gate, spacing_mm))
 
 
@@ -74,7 +75,7 @@ def _read_index(path: Path) -> _Index:
         index = _Index.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = " ".join(".".join(map(str, first["loc"])).split())[:160]
         raise SourceError(f"{path}: {where}: {first['msg']}; is it of the Decathlon?") from error
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:160]
@@ -87,8 +88,8 @@ def _read_index(path: Path) -> _Index:
 def _inside(folder: Path, name: str) -> Path:
     """A path that `dataset.json` names, if it stays in the folder, also through links."""
     path = folder / name
-    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
-        raise SourceError(f"{folder / INDEX}: names {name!r}, which lies outside the folder; mend it")
+    if not name.isprintable() or not path.resolve().is_relative_to(folder.resolve()):
+        raise SourceError(f"{folder / INDEX}: names {name!r}, which is no file inside the folder; mend it")
     return path
 
 

@@ -34,7 +34,10 @@ UNDERSTOOD = (
     "folders TCGA_xx_xxxx_date/ with NAME_N.tif and NAME_N_mask.tif, or --pattern"
 )
 
-_LGG_FILE = re.compile(r"((TCGA_\w{2}_\w{4})_\d{8})/\1_(\d{1,9})(_mask)?\.tif", re.ASCII)
+# The last folder and the name of a file of the LGG set.
+LGG_FILE = re.compile(
+    r"(?P<case>(?P<patient>TCGA_\w{2}_\w{4})_\d{8})/(?P=case)_(?P<slice>\d{1,9})(?P<mask>_mask)?\.tif", re.ASCII
+)
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _SHOWN_CHARACTERS = 80
 
@@ -241,9 +244,9 @@ def _by_lgg_names(folder: Path, gate: IntegrityGate) -> PairedFolder | None:
     """Buda's lower-grade gliomas of TCGA: a folder a scan, slices numbered, three sequences as colours."""
     places: dict[tuple[str, Path, str], dict[str, Path]] = {}
     for file in _pictures(folder):
-        if named := _LGG_FILE.fullmatch("/".join(file.absolute().parts[-2:])):
-            role = "mask" if named[4] else "image"
-            places.setdefault((named[2], file.parent, named[3]), {})[role] = file
+        if named := LGG_FILE.fullmatch("/".join(file.absolute().parts[-2:])):
+            role = "mask" if named["mask"] else "image"
+            places.setdefault((named["patient"], file.parent, named["slice"]), {})[role] = file
     if not any("mask" in files for files in places.values()):
         return None
     slots = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from toolkit.data.sources.brats import brats_files
 from toolkit.data.sources.dicom import DicomSeries, find_series, is_dicom
 from toolkit.data.sources.dicom_study import choose_modalities
 from toolkit.data.sources.layout import Match, match_files
+from toolkit.data.sources.pair_layouts import LGG_FILE, LGG_MODALITIES
 from toolkit.errors import SourceError
 
 Kind = Literal["nifti", "picture", "mat", "dicom"]
@@ -51,6 +52,8 @@ class ScanFiles:
         name: of the scan, safe as a file name.
         files: modality to file, where each modality has its own; else empty.
         series: the same for DICOM.
+        slices: pictures that are slices of one case, in order: of each slice one for each
+            modality, or one whose colours they are.
         problem: why it can't be read, as far as the headers tell.
     """
 
@@ -59,6 +62,7 @@ class ScanFiles:
     name: str
     files: dict[str, Path] = field(default_factory=dict)
     series: dict[str, DicomSeries] = field(default_factory=dict)
+    slices: tuple[tuple[Path, ...], ...] = ()
     problem: str | None = None
 
     @property
@@ -70,7 +74,8 @@ class ScanFiles:
     def all_files(self) -> list[Path]:
         """Every file that is read."""
         slices = [file for series in self.series.values() for file in series.files]
-        return slices or list(self.files.values()) or [self.path]
+        pictures = [file for files in self.slices for file in files]
+        return slices or pictures or list(self.files.values()) or [self.path]
 
 
 def lone_file(path: Path) -> ScanFiles:
@@ -91,8 +96,8 @@ def find_scans(
 ) -> list[ScanFiles]:
     """The scans among what a user named: files as given, folders searched recursively.
 
-    In a folder the files of a case are put together by the layout, by the names of BraTS, or as
-    DICOM series; what is left counts file by file. DICOM files that are named one by one are put
+    In a folder the files of a case are put together by the layout, by the names of BraTS or of the LGG
+    set's pictures, or as DICOM series; what is left counts file by file. DICOM files that are named one by one are put
     together, too. Hidden files and folders, masks and what is known to be no scan are left out, and
     numbers sort as numbers. A file that is named twice comes once.
 
@@ -148,9 +153,12 @@ class _Folder:
         kinds = {file: _kind_or_none(file) for file in files}
         volumes = [file for file in files if kinds[file] == "nifti"]
         scans = self._cases(volumes)
-        used = {file.parent for scan in scans for file in scan.files.values()}
+        scans += self._stacks([file for file in files if kinds[file] == "picture"])
+        used = {file.parent for scan in scans for file in scan.all_files}
         # Beside a case lie masks and modalities that the model does not know.
-        lone = [file for file in files if kinds[file] in ("nifti", "picture", "mat") and file.parent not in used]
+        masks = self._masks(files)
+        alone = [file for file in files if file.parent not in used and file.absolute() not in masks]
+        lone = [file for file in alone if kinds[file] in ("nifti", "picture", "mat")]
         scans += [lone_file(file) for file in lone if not _MASK_NAME.search(safe_name(file.name))]
         dicom = [file for file in files if kinds[file] == "dicom"]
         return scans + _dicom_scans(dicom, self.modalities, self.allow_missing)
@@ -159,10 +167,7 @@ class _Folder:
         """Cases of several files, by the layout of the model or the names of BraTS."""
         matches: list[Match] = []
         if self.layout is not None:
-            folder, absolute = self.folder.absolute(), [volume.absolute() for volume in volumes]
-            # The folder may be the whole data set, or one case of it.
-            for root in (folder, folder.parent):
-                matches += match_files(root, absolute, self.layout.images)
+            matches += self._matches(volumes, self.layout.images)
         matches = [*matches, *(m for m in brats_files(volumes) if len(m.files) > 1)]
         scans: dict[Path, ScanFiles] = {}
         for match in matches:
@@ -175,6 +180,35 @@ class _Folder:
             scan = ScanFiles(first.parent, "nifti", safe_name("_".join(match.fields.values())), files)
             scans.setdefault(first.resolve(), scan if self.allow_missing else replace(scan, problem=problem))
         return list(scans.values())
+
+    def _matches(self, files: list[Path], patterns: Mapping[str, str]) -> list[Match]:
+        folder, absolute = self.folder.absolute(), [file.absolute() for file in files]
+        # The folder may be the whole data set, or one case of it.
+        return [match for root in (folder, folder.parent) for match in match_files(root, absolute, patterns)]
+
+    def _masks(self, files: list[Path]) -> set[Path]:
+        """Masks that the layout tells from scans."""
+        if self.layout is None or self.layout.mask is None:
+            return set()
+        return {match.files["mask"] for match in self._matches(files, {"mask": self.layout.mask})}
+
+    def _stacks(self, pictures: list[Path]) -> list[ScanFiles]:
+        """Pictures that are slices of one case, by the layout's `{slice}` or the names of the LGG set."""
+        found: dict[str, dict[int, tuple[Path, ...]]] = {}
+        for match in self._matches(pictures, self.layout.images) if self.layout is not None else []:
+            number = match.fields.pop("slice", "")
+            if number.isascii() and number.isdigit() and set(match.files) == set(self.modalities):
+                files = tuple(match.files[m] for m in self.modalities)
+                found.setdefault("_".join(match.fields.values()), {}).setdefault(int(number), files)
+        if self.modalities == LGG_MODALITIES:
+            for picture in pictures:
+                if (name := LGG_FILE.fullmatch("/".join(picture.absolute().parts[-2:]))) and not name["mask"]:
+                    found.setdefault(name["case"], {}).setdefault(int(name["slice"]), (picture,))
+        return [
+            ScanFiles(next(iter(stack.values()))[0].parent, "picture", safe_name(name), slices=slices)
+            for name, stack in found.items()
+            for slices in [tuple(stack[number] for number in sorted(stack))]
+        ]
 
 
 def _dicom_scans(files: list[Path], modalities: Sequence[str], allow_missing: bool) -> list[ScanFiles]:

@@ -94,11 +94,25 @@ def _read_dicom(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spaci
 
 
 def _read_picture(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
-    colours = len(modalities) == 3
-    images = read_colours(files.path) if colours else read_picture(files.path)[..., np.newaxis]
-    _check_count(files.path, images.shape[3], modalities)
+    slices = [_read_modalities(pictures, modalities) for pictures in files.slices or ((files.path,),)]
+    for (first, *_), pages in zip(files.slices[1:], slices[1:], strict=True):
+        if pages.shape[1:] != slices[0].shape[1:] or pages.dtype != slices[0].dtype:
+            raise SourceError(f"{first}: has another size or type than {files.slices[0][0].name}; save them alike")
+    images = np.concatenate(slices)
     case = Case(images, None, patient=files.name, case=files.name, modalities=modalities, spacing_mm=spacing_mm)
     return Scan(files.path, files.kind, case, spacing_is_placeholder=False, restore=np.asarray)
+
+
+def _read_modalities(pictures: tuple[Path, ...], modalities: tuple[str, ...]) -> np.ndarray:
+    """`(N, H, W, modalities)` of one picture for each, or of one whose three colours they are."""
+    if len(pictures) == 1 and len(modalities) == 3:
+        return read_colours(pictures[0])
+    _check_count(pictures[0], len(pictures), modalities)
+    channels = [read_picture(picture) for picture in pictures]
+    for picture, channel in zip(pictures, channels, strict=True):
+        if channel.shape != channels[0].shape:
+            raise SourceError(f"{picture}: has another size than {pictures[0].name}; save them alike")
+    return np.stack(channels, axis=-1)
 
 
 def _read_mat(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:

@@ -254,3 +254,29 @@ def test_a_pipe_in_a_folder_does_not_keep_us_waiting(tmp_path):
     make(tmp_path, "1.png")
     os.mkfifo(tmp_path / "pipe")
     assert named(find_scans([tmp_path]), tmp_path) == ["1.png"]
+
+
+# --- pictures that are slices of one case ------------------------------------------
+
+
+def test_pictures_of_the_lgg_set_are_one_scan_a_folder_in_the_order_of_their_numbers(tmp_path):
+    name = "TCGA_CS_4941_19960909"
+    make(tmp_path, *(f"{name}/{name}_{n}{end}.tif" for n in (1, 2, 10) for end in ("", "_mask")))
+    (scan,) = find_scans([tmp_path], ("t1n", "t2f", "t1c"))
+    assert (scan.kind, scan.name, scan.path.name) == ("picture", name, name)
+    assert [file.name for file in scan.all_files] == [f"{name}_{n}.tif" for n in (1, 2, 10)]
+    # To a model of other modalities they are pictures like any others.
+    assert len(find_scans([tmp_path], ("t1c",))) == 3
+
+
+def test_the_layout_tells_slices_of_a_case_and_masks(tmp_path):
+    make(tmp_path, *(f"{kind}/p{p}_{n}.png" for kind in ("a", "b", "truth") for p in (1, 2) for n in (9, 10)))
+    layout = LayoutRecipe(
+        images={"t1c": "a/{patient}_{slice}.png", "t2f": "b/{patient}_{slice}.png"}, mask="truth/{patient}_{slice}.png"
+    )
+    scans = find_scans([tmp_path], ("t1c", "t2f"), layout=layout)
+    assert [scan.name for scan in scans] == ["p1", "p2"]
+    assert [[str(f.relative_to(tmp_path)) for f in files] for files in scans[0].slices] == [
+        ["a/p1_9.png", "b/p1_9.png"],
+        ["a/p1_10.png", "b/p1_10.png"],
+    ]

@@ -183,3 +183,16 @@ def test_a_real_figshare_slice_is_read_with_its_truth():
     scan = read_scan(scans[0])
     assert scan.case.images.shape == (1, 512, 512, 1)
     assert scan.case.mask.any()
+
+
+def test_slices_in_files_of_their_own_are_one_case(tmp_path):
+    name = "TCGA_CS_4941_19960909"
+    stack = np.random.default_rng(0).integers(0, 255, (3, 20, 24, 3)).astype(np.uint8)
+    (tmp_path / name).mkdir()
+    for number, picture in zip((2, 10, 11), stack, strict=True):
+        cv2.imwrite(str(tmp_path / name / f"{name}_{number}.tif"), picture[..., ::-1])
+    (files,) = find_scans([tmp_path], ("t1n", "t2f", "t1c"))
+    np.testing.assert_array_equal(read_scan(files, ("t1n", "t2f", "t1c")).case.images, stack)
+    cv2.imwrite(str(tmp_path / name / f"{name}_10.tif"), stack[0, :10])
+    with pytest.raises(SourceError, match=f"{name}_10.tif: has another size"):
+        read_scan(files, ("t1n", "t2f", "t1c"))
