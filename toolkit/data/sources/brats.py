@@ -134,4 +134,6 @@ def _one_map(mask: np.ndarray, path: Path, gate: IntegrityGate) -> np.ndarray:
     if has_3 and not has_4:
         gate.warn(path, "label-map", "has label 3 but no 4; 3 is taken for the enhancing tumour, as since 2023")
         return mask
-    return np.select([mask == 3, mask == 4], [1, 3], mask) if has_4 else mask
+    relabelled = mask.copy()
+    relabelled[mask == 3], relabelled[mask == 4] = 1, 3
+    return relabelled

@@ -168,7 +168,7 @@ def read_header(path: Path) -> Header | None:
         return Header(
             patient=_text(dataset, "PatientID"),
             study_uid=_text(dataset, "StudyInstanceUID"),
-            series_uid=_required(dataset, "SeriesInstanceUID"),
+            series_uid=str(_required(dataset, "SeriesInstanceUID")),
             description=_text(dataset, "SeriesDescription") or _text(dataset, "ProtocolName"),
             modality=guess_modality(dataset),
             is_localizer="LOCALIZER" in _text(dataset, "ImageType"),
@@ -241,7 +241,7 @@ def _frame(path: Path, dataset: Dataset, index: int, rows: int, columns: int, st
         spacing_mm=spacing,
         thickness_mm=_thickness(measures),
         stored_type=stored_type,
-        photometric=_required(dataset, "PhotometricInterpretation"),
+        photometric=str(_required(dataset, "PhotometricInterpretation")),
         slope=slope,
         intercept=_numbers(values, "RescaleIntercept", 1)[0] if "RescaleIntercept" in values else 0.0,
         traits=_traits(dataset, index),
@@ -314,4 +314,4 @@ def _required(item: Dataset, name: str):
 
 
 def _text(dataset: Dataset, name: str) -> str:
-    return str(dataset.get(name) or "").strip("\0 ")
+    return " ".join(str(dataset.get(name) or "").strip("\0 ").split())

@@ -88,7 +88,7 @@ def segmented_series(seg: SegFile, series: Sequence[DicomSeries]) -> DicomSeries
     """
     stacks = [one for one in series if one.series_uid in seg.series_uids]
     if not stacks:
-        uids = ", ".join(sorted(seg.series_uids))
+        uids = ", ".join(sorted(map(repr, seg.series_uids)))
         raise SourceError(f"{seg.path}: segments series {uids}, which is not here or has errors; add or repair it")
     return stacks[0] if len(stacks) == 1 else max(stacks, key=lambda stack: _n_named(seg, stack))
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 
+# More of them than any name that is meant to be split there has.
+MAX_SEPARATORS = 24
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
 
@@ -40,17 +42,19 @@ def match_files(folder: Path, files: Iterable[Path], patterns: Mapping[str, str]
         In the order of the files that began them; a match may lack roles.
 
     Raises:
-        UsageError: the patterns do not all have the same placeholders, or none is `{patient}`.
+        UsageError: the patterns do not all have the same placeholders, none is `{patient}`, or
+            two of them touch.
     """
     check_patterns(patterns)
     compiled = {role: _compile(pattern) for role, pattern in patterns.items()}
-    groups: dict[tuple[tuple[str, str], ...], dict[str, Path]] = {}
+    groups: dict[frozenset[tuple[str, str]], Match] = {}
     for file in files:
         relative = file.relative_to(folder).as_posix()
         for role, expression in compiled.items():
-            if found := expression.fullmatch(relative):
-                groups.setdefault(tuple(sorted(found.groupdict().items())), {}).setdefault(role, file)
-    return [Match(dict(fields), roles) for fields, roles in groups.items()]
+            if _is_quick(relative, patterns[role]) and (found := expression.fullmatch(relative)):
+                fields = found.groupdict()
+                groups.setdefault(frozenset(fields.items()), Match(fields, {})).files.setdefault(role, file)
+    return list(groups.values())
 
 
 def check_patterns(patterns: Mapping[str, str]) -> None:
@@ -61,6 +65,8 @@ def check_patterns(patterns: Mapping[str, str]) -> None:
     """
     names = {role: frozenset(PLACEHOLDER.findall(pattern)) for role, pattern in patterns.items()}
     for role, found in names.items():
+        if "}{" in patterns[role]:
+            raise UsageError(f"pattern {patterns[role]!r} of {role}: needs text between its placeholders")
         if "patient" not in found:
             raise UsageError(
                 f"pattern {patterns[role]!r} of {role}: has no {{patient}}; a split by patient needs to know who it is"
@@ -68,6 +74,12 @@ def check_patterns(patterns: Mapping[str, str]) -> None:
     if len(set(names.values())) > 1:
         listed = "; ".join(f"{role}: {', '.join(sorted(found))}" for role, found in names.items())
         raise UsageError(f"patterns differ in their placeholders ({listed}), so files can't be told to belong together")
+
+
+def _is_quick(relative: str, pattern: str) -> bool:
+    """Whether a path has few ways to be split by a pattern; a hostile name of 255 `_` has millions."""
+    between = PLACEHOLDER.split(pattern)[2:-1:2]
+    return all(relative.count(text) <= MAX_SEPARATORS for text in between)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
