@@ -129,9 +129,7 @@ def read_series(series: DicomSeries) -> DicomVolume:
     first = series.frames[0]
     photometrics = {frame.photometric for frame in series.frames}
     if photometrics not in ({"MONOCHROME1"}, {"MONOCHROME2"}):
-        raise SourceError(
-            f"{first.file}: holds {', '.join(sorted(map(repr, photometrics)))}, not grey values; leave it out"
-        )
+        raise SourceError(f"{first.file}: holds {', '.join(sorted(photometrics))}, not grey values; leave it out")
     if series.rows * series.columns * series.n_slices > MAX_VOXELS:
         raise SourceError(f"{first.file}: its series has over {MAX_VOXELS} voxels, the limit; crop or resample it")
     scaled = any((frame.slope, frame.intercept) != (1.0, 0.0) for frame in series.frames)

@@ -241,7 +241,7 @@ def _frame(path: Path, dataset: Dataset, index: int, rows: int, columns: int, st
         spacing_mm=spacing,
         thickness_mm=_thickness(measures),
         stored_type=stored_type,
-        photometric=str(_required(dataset, "PhotometricInterpretation")),
+        photometric=_text(dataset, "PhotometricInterpretation"),
         slope=slope,
         intercept=_numbers(values, "RescaleIntercept", 1)[0] if "RescaleIntercept" in values else 0.0,
         traits=_traits(dataset, index),

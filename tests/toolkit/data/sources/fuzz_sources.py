@@ -2,7 +2,7 @@
 
 It works in the current folder, where the input that was read last stays behind. It ends with exit
 code 0 and a line of JSON (examples, read, refused, peak bytes), or with the example at which a
-reader raised something else than an error of ours, hung, or asked for too much memory.
+reader raised something else than an error of ours, hung, or took too much memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import faulthandler
 import gzip
 import json
 import math
+import os
 import re
 import resource
 import struct
@@ -34,7 +35,7 @@ from toolkit.data.integrity import IntegrityGate
 from toolkit.data.sources.decathlon import open_decathlon
 from toolkit.data.sources.dicom_cases import open_dicom_cases
 from toolkit.data.sources.figshare import figshare_cases, read_slice
-from toolkit.data.sources.layout import match_files
+from toolkit.data.sources.layout import PLACEHOLDER, match_files
 from toolkit.data.sources.pairs import open_pairs
 from toolkit.data.sources.pictures import read_picture
 from toolkit.data.sources.scan_files import find_scans, lone_file
@@ -45,8 +46,11 @@ from toolkit.errors import ToolkitError
 
 EXAMPLES = 500
 HANG_SECONDS = 10
-# Twice of what a reader may really use, so that the peak is measured and the machine still safe.
-BACKSTOP_BYTES = 4 * 2**30
+MOST_BYTES = 2 * 10**9
+SHOWN_CHARACTERS = 400
+# Spares the machine. Far above what may be used, as Python asks for the length that a header states, and takes
+# no more of it than the file has; in DICOM that is up to 4 GiB.
+BACKSTOP_BYTES = 8 * 2**30
 RLE, JPEG_2000 = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -320,8 +324,13 @@ def assert_one_line(message: str) -> None:
     assert len(message.splitlines()) == 1, f"not one line: {message!r}"
 
 
-def guarded(read: Callable[[], bool]) -> str:
-    """What came of reading: `read` or `refused`; anything else is raised, and a hang ends the process."""
+def guarded(read: Callable[[], bool], example: str) -> str:
+    """What came of reading: `read` or `refused`; anything else is raised.
+
+    Where reading hangs or takes too much memory the process ends at once, as no later example could
+    tell more; so each is named beforehand.
+    """
+    print(example[:SHOWN_CHARACTERS], file=sys.stderr, flush=True)
     faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
     try:
         return "read" if read() else "refused"
@@ -333,6 +342,9 @@ def guarded(read: Callable[[], bool]) -> str:
         return "refused"
     finally:
         faulthandler.cancel_dump_traceback_later()
+        if (peak := peak_bytes()) > MOST_BYTES:
+            print(f"{peak} bytes of memory", file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 def apply(content: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
@@ -356,7 +368,7 @@ def fuzzer(kind: Kind, outcomes: Counter[str]) -> Callable[[], None]:
     folder.mkdir()
     files = kind.write(folder)
     whole = {file: file.read_bytes() for file in files}
-    assert guarded(lambda: kind.read(files[-1])) == "read", "the whole input is not read"
+    assert guarded(lambda: kind.read(files[-1]), "whole") == "read", "the whole input is not read"
     most = max(map(len, whole.values())) - 1
     # Headers come first, and most fields of a header are at even places.
     places = (
@@ -381,7 +393,7 @@ def fuzzer(kind: Kind, outcomes: Counter[str]) -> Callable[[], None]:
             if path.read_bytes() != damaged[path]:  # to write is slow
                 path.write_bytes(damaged[path])
         outcomes["examples"] += 1
-        outcomes[guarded(lambda: kind.read(file))] += 1
+        outcomes[guarded(lambda: kind.read(file), f"{file.name} {changes}")] += 1
 
     return fuzz
 
@@ -426,12 +438,13 @@ def layout_fuzzer(outcomes: Counter[str]) -> Callable[[], None]:
             matches = match_files(folder, [folder / name.lstrip("/") for name in names], patterns)
             for match in matches:
                 for role, file in match.files.items():
-                    told = re.sub(r"\{([A-Za-z_]\w*)\}", lambda found: match.fields[found[1]], patterns[role])
-                    assert told == file.relative_to(folder).as_posix()
+                    pieces = PLACEHOLDER.split(patterns[role])
+                    pieces[1::2] = [match.fields[name] for name in pieces[1::2]]
+                    assert "".join(pieces) == file.relative_to(folder).as_posix()
             return True
 
         outcomes["examples"] += 1
-        outcomes[guarded(read)] += 1
+        outcomes[guarded(read, f"{patterns} {names}")] += 1
 
     return fuzz
 
