@@ -16,7 +16,7 @@ SAMPLE = REPOSITORY / "../shared/data/brats_samples/BraTS-GLI-00001-000"
 GIGABYTE, SECONDS = 1.5, 60.0
 # An untrained network says 0.02 everywhere, so that with this threshold it marks about half.
 PREDICT = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from toolkit.config import load_recipe
 from toolkit.data.sources.brats import LABELS, MODALITIES
@@ -35,7 +35,8 @@ class Timed(workflow.Predictor):
         loaded.append(time.monotonic())
 workflow.Predictor = Timed
 workflow.predict([Path(sys.argv[1])], model, out)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+# Not ru_maxrss, which a child may inherit.
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
 print(json.dumps({"gigabytes": peak, "seconds": time.monotonic() - loaded[0]}))
 """
 

@@ -17,7 +17,7 @@ from toolkit.errors import SourceError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-MAX_VOXELS = 2**28  # 645 cubed; as float32 1 GiB
+MAX_VOXELS = 2**27  # 512 cubed; as float32 half a GiB, three times in memory on the way to a case
 MAX_FILE_BYTES = 4 * MAX_VOXELS + 2**26
 # Longer values are skipped while a header is read, and fetched only if somebody asks for them.
 _LONG_VALUE_BYTES = 2**24

@@ -20,7 +20,7 @@ MODALITIES = ("t1c",)
 CLASSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 # `cvind.mat` in the original folder holds the author's folds, no slice.
 NOT_A_SLICE = "cvind.mat"
-MAX_SIDE_PIXELS = 8192
+MAX_SIDE_PIXELS = 4096
 # Types that MATLAB or a converter may write and a store does not keep; the wider one holds their values.
 WIDER_TYPE = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
 

@@ -31,7 +31,8 @@ def match_files(folder: Path, files: Iterable[Path], patterns: Mapping[str, str]
     """Group the files of a folder by the placeholders of patterns.
 
     A placeholder stands for one or more characters of a folder or file name, as many as
-    fit, from left to right; the same placeholder always stands for the same text.
+    fit, from left to right; the same placeholder always stands for the same text. Of several
+    patterns that a file fits, the one with the most text outside of placeholders counts.
 
     Args:
         folder: patterns are of paths below it, with `/` between names.
@@ -50,10 +51,15 @@ def match_files(folder: Path, files: Iterable[Path], patterns: Mapping[str, str]
     groups: dict[frozenset[tuple[str, str]], Match] = {}
     for file in files:
         relative = file.relative_to(folder).as_posix()
-        for role, expression in compiled.items():
-            if _is_quick(relative, patterns[role]) and (found := expression.fullmatch(relative)):
-                fields = found.groupdict()
-                groups.setdefault(frozenset(fields.items()), Match(fields, {})).files.setdefault(role, file)
+        fits = {
+            role: found.groupdict()
+            for role, expression in compiled.items()
+            if _is_quick(relative, patterns[role]) and (found := expression.fullmatch(relative))
+        }
+        if fits:
+            role = max(fits, key=lambda role: len("".join(PLACEHOLDER.split(patterns[role])[::2])))
+            group = groups.setdefault(frozenset(fits[role].items()), Match(fits[role], {}))
+            group.files.setdefault(role, file)
     return list(groups.values())
 
 

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from toolkit.data.geometry import is_usable_affine
-from toolkit.data.sources.nifti import MAX_VOXELS, NiftiVolume
+from toolkit.data.sources.nifti import MAX_BYTES, NiftiVolume
 from toolkit.errors import SourceError
 
 MAX_HEADER_BYTES = 2**16
@@ -81,10 +81,10 @@ def _geometry(fields: dict[str, str]) -> tuple[tuple[int, ...], np.dtype, np.nda
     if fields["NDims"] != "3" or fields.get("ElementNumberOfChannels", "1") != "1":
         raise ValueError("not three axes and one channel")
     shape = tuple(int(length) for length in fields["DimSize"].split())
-    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
-        raise ValueError(f"size {fields['DimSize']}; from 1 to {MAX_VOXELS} voxels can be read")
     big = "true" in {fields.get(key, "").lower() for key in ("ElementByteOrderMSB", "BinaryDataByteOrderMSB")}
     dtype = np.dtype((">" if big else "<") + _TYPES[fields["ElementType"]])
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) * dtype.itemsize > MAX_BYTES:
+        raise ValueError(f"size {fields['DimSize']}; up to {MAX_BYTES} bytes of voxels can be read")
     directions = np.reshape(_numbers(fields, ("TransformMatrix", "Orientation", "Rotation"), np.eye(3)), (3, 3))
     affine = np.eye(4)
     # A row of the matrix is the direction of an axis.

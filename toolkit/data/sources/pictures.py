@@ -21,6 +21,7 @@ from toolkit.errors import SourceError
 
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg"})
 MAX_PIXELS = 2**27  # over all pages: 512 slices of 512 x 512
+MAX_BYTES = 2**29  # of all pages, decoded; on its way to a case a picture takes a few times that
 MAX_FILE_BYTES = 2**31 - 1  # what one array of OpenCV can hold
 
 # Y' of ITU-R BT.601, section 2.5.1; OpenCV delivers blue first.
@@ -28,10 +29,12 @@ BGR_WEIGHTS = (0.114, 0.587, 0.299)
 _BLOCK_ROWS = 64
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# Channels by colour type, as OpenCV delivers them: grey, colours, palette, both with transparency.
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 4, 6: 4}
 _JPEG_MAGIC = b"\xff\xd8"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SAMPLES, _TIFF_PLANES = 256, 257, 277, 284
-_TIFF_TAGS = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SAMPLES, _TIFF_PLANES})
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_PLANES = 256, 257, 258, 277, 284
+_TIFF_TAGS = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_PLANES})
 _TIFF_SIZE_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 # Start-of-frame markers, which hold the size; C4, C8 and CC mean something else.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -77,10 +80,12 @@ def _read_slices(path: Path, convert: Callable[[np.ndarray], np.ndarray]) -> np.
     except (struct.error, IndexError, ValueError) as error:
         raise SourceError(f"{path}: not a whole PNG, TIFF or JPEG ({error}); export it again") from error
     if len(set(sizes)) > 1:
-        raise SourceError(f"{path}: pages of unlike size {sorted(set(sizes))}; give each its own file")
-    pixels = sum(width * height for width, height in sizes)
+        raise SourceError(f"{path}: pages of unlike size {sorted({s[:2] for s in sizes})}; give each its own file")
+    pixels = sum(width * height for width, height, _ in sizes)
     if not 0 < pixels <= MAX_PIXELS:
         raise SourceError(f"{path}: declares {pixels} pixels, allowed are 1 to {MAX_PIXELS}; crop or split it")
+    if (decoded := pixels * sizes[0][2]) > MAX_BYTES:
+        raise SourceError(f"{path}: is {decoded} bytes decoded, allowed are {MAX_BYTES}; save it in grey or split it")
     pages = [convert(page) for page in _decode(path, data, len(sizes))]
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         raise SourceError(f"{path}: pages of unlike size or type; give each its own file")
@@ -186,19 +191,30 @@ def _quiet_opencv() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _declared_sizes(data: bytes) -> list[tuple[int, int]]:
-    """(width, height) of each page, from the headers alone."""
+def _declared_sizes(data: bytes) -> list[tuple[int, int, int]]:
+    """(width, height, bytes of a decoded pixel) of each page, from the headers alone."""
     if data.startswith(_PNG_MAGIC):
-        width, height = struct.unpack_from(">II", data, 16)
-        return [(width, height)]
+        return [_png_size(data)]
     if data.startswith(_JPEG_MAGIC):
         return [_jpeg_size(data)]
     if data.startswith(_TIFF_MAGICS):
-        return [(tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]) for tags in _tiff_tags(data)]
+        return [(tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT], _tiff_pixel_bytes(tags)) for tags in _tiff_tags(data)]
     raise ValueError("unknown first bytes")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _png_size(data: bytes) -> tuple[int, int, int]:
+    """Walk the chunks to the last one (PNG specification, section 5.3).
+
+    OpenCV allocates gigabytes for a chunk that states a length far beyond the end of the file.
+    """
+    position = len(_PNG_MAGIC)
+    while data[position + 4 : position + 8] != b"IEND":
+        position += 12 + struct.unpack_from(">I", data, position)[0]
+    width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
+    return width, height, _PNG_CHANNELS.get(kind, 4) * -(-bits // 8)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int, int]:
     """Walk the segments to the frame header (ITU-T T.81, B.2.2)."""
     position = len(_JPEG_MAGIC)
     while True:
@@ -212,8 +228,12 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     # Some decoders fill the missing part of a cut file with grey and say nothing.
     if data.find(_JPEG_END, position) < 0:
         raise ValueError("the end of the JPEG is missing")
-    height, width = struct.unpack_from(">HH", data, position + 5)
-    return width, height
+    height, width, components = struct.unpack_from(">HHB", data, position + 5)
+    return width, height, components
+
+
+def _tiff_pixel_bytes(tags: dict[int, int]) -> int:
+    return tags.get(_TIFF_SAMPLES, 1) * -(-tags.get(_TIFF_BITS, 1) // 8)
 
 
 def _tiff_tags(data: bytes) -> Iterator[dict[int, int]]:
@@ -236,8 +256,12 @@ def _tiff_tags(data: bytes) -> Iterator[dict[int, int]]:
         for entry in range(entries, entries + n_entries * entry_size, entry_size):
             tag, kind = struct.unpack_from(order + "HH", data, entry)
             if tag in _TIFF_TAGS:
+                (n_values,) = struct.unpack_from(order + word, data, entry + 4)
                 value_at = entry + 4 + struct.calcsize(order + word)
-                (tags[tag],) = struct.unpack_from(order + _TIFF_SIZE_TYPES.get(kind, "I"), data, value_at)
+                value = order + _TIFF_SIZE_TYPES.get(kind, "I")
+                if n_values * struct.calcsize(value) > struct.calcsize(order + word):
+                    (value_at,) = struct.unpack_from(order + word, data, value_at)
+                (tags[tag],) = struct.unpack_from(value, data, value_at)
         if not {_TIFF_WIDTH, _TIFF_HEIGHT} <= tags.keys():
             raise ValueError("a page declares no size")
         yield tags

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -167,7 +167,7 @@ class _Folder:
         """Cases of several files, by the layout of the model or the names of BraTS."""
         matches: list[Match] = []
         if self.layout is not None:
-            matches += self._matches(volumes, self.layout.images)
+            matches += self._matches(volumes, self.layout)
         matches = [*matches, *(m for m in brats_files(volumes) if len(m.files) > 1)]
         scans: dict[Path, ScanFiles] = {}
         for match in matches:
@@ -181,23 +181,24 @@ class _Folder:
             scans.setdefault(first.resolve(), scan if self.allow_missing else replace(scan, problem=problem))
         return list(scans.values())
 
-    def _matches(self, files: list[Path], patterns: Mapping[str, str]) -> list[Match]:
+    def _matches(self, files: list[Path], layout: LayoutRecipe) -> list[Match]:
         folder, absolute = self.folder.absolute(), [file.absolute() for file in files]
+        # With the mask's, or a mask might fit the pattern of an image.
+        patterns = layout.images | ({} if layout.mask is None else {"mask": layout.mask})
         # The folder may be the whole data set, or one case of it.
         return [match for root in (folder, folder.parent) for match in match_files(root, absolute, patterns)]
 
     def _masks(self, files: list[Path]) -> set[Path]:
         """Masks that the layout tells from scans."""
-        if self.layout is None or self.layout.mask is None:
-            return set()
-        return {match.files["mask"] for match in self._matches(files, {"mask": self.layout.mask})}
+        matches = [] if self.layout is None else self._matches(files, self.layout)
+        return {match.files["mask"] for match in matches if "mask" in match.files}
 
     def _stacks(self, pictures: list[Path]) -> list[ScanFiles]:
         """Pictures that are slices of one case, by the layout's `{slice}` or the names of the LGG set."""
         found: dict[str, dict[int, tuple[Path, ...]]] = {}
-        for match in self._matches(pictures, self.layout.images) if self.layout is not None else []:
+        for match in self._matches(pictures, self.layout) if self.layout is not None else []:
             number = match.fields.pop("slice", "")
-            if number.isascii() and number.isdigit() and set(match.files) == set(self.modalities):
+            if number.isascii() and number.isdigit() and set(match.files) >= set(self.modalities):
                 files = tuple(match.files[m] for m in self.modalities)
                 found.setdefault("_".join(match.fields.values()), {}).setdefault(int(number), files)
         if self.modalities == LGG_MODALITIES:

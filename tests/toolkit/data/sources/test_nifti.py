@@ -89,6 +89,16 @@ def test_an_array_of_five_axes_is_refused(tmp_path):
     assert "(12, 10, 6, 1, 2)" in refused(save(tmp_path / "five.nii.gz", volume(shape=(12, 10, 6, 1, 2))))
 
 
+def test_the_limit_counts_the_bytes_that_are_kept(tmp_path, monkeypatch):
+    wide, scaled = save(tmp_path / "wide.nii", volume(np.float64)), tmp_path / "scaled.nii"
+    save_raw(scaled, volume(), slope=0.5, inter=-20.0)
+    for path, size in ((wide, 720 * 8), (scaled, 720 * 4)):
+        monkeypatch.setattr(nifti, "MAX_BYTES", size)
+        assert read_nifti(path).data.nbytes == size
+        monkeypatch.setattr(nifti, "MAX_BYTES", size - 1)
+        assert "over the limit" in refused(path)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 def test_numbers_that_no_network_can_take_are_refused(tmp_path, bad):
     data = volume(np.float64)

@@ -49,6 +49,11 @@ def test_what_is_not_in_braces_is_meant_as_it_is():
     assert matched({"t1": "{patient}.nii"}, "folder/a.nii") == []
 
 
+def test_a_file_counts_for_the_pattern_that_says_most_of_it():
+    found = matched({"t1c": "{patient}.nii.gz", "mask": "{patient}_seg.nii.gz"}, "p1.nii.gz", "p1_seg.nii.gz")
+    assert found == [({"patient": "p1"}, {"t1c": "p1.nii.gz", "mask": "p1_seg.nii.gz"})]
+
+
 @pytest.mark.parametrize(
     ("patterns", "says"),
     [

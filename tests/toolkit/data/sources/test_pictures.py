@@ -151,6 +151,17 @@ def test_a_picture_within_the_limit_is_read_and_one_beyond_is_not(tmp_path, monk
     assert "pixels" in refused(stack)
 
 
+@pytest.mark.parametrize("name", ["grey.png", "colour.png", "deep.tif", "colour.jpg"])
+def test_the_limit_counts_the_bytes_that_a_picture_has_when_it_is_decoded(tmp_path, monkeypatch, name):
+    channels = (3,) if "colour" in name else ()
+    picture = np.zeros((40, 48, *channels), np.float64 if name == "deep.tif" else np.uint8)
+    assert cv2.imwrite(str(tmp_path / name), picture)
+    monkeypatch.setattr(pictures, "MAX_BYTES", picture.nbytes)
+    assert read_picture(tmp_path / name).shape == (1, 40, 48)
+    monkeypatch.setattr(pictures, "MAX_BYTES", picture.nbytes - 1)
+    assert "bytes decoded" in refused(tmp_path / name)
+
+
 def test_a_bomb_is_refused_before_it_unfolds(tmp_path):
     tracemalloc.start()
     bomb = png_that_declares(tmp_path / "bomb.png", 100_000, 100_000)

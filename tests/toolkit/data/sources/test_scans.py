@@ -1,6 +1,8 @@
 """What a user hands over is read whatever its kind."""
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from toolkit.data.sources.nifti import MAX_BYTES
 from toolkit.data.sources.scan_files import find_scans, lone_file
 from toolkit.data.sources.scans import read_scan
 from toolkit.errors import SourceError
@@ -196,3 +199,25 @@ def test_slices_in_files_of_their_own_are_one_case(tmp_path):
     cv2.imwrite(str(tmp_path / name / f"{name}_10.tif"), stack[0, :10])
     with pytest.raises(SourceError, match=f"{name}_10.tif: has another size"):
         read_scan(files, ("t1n", "t2f", "t1c"))
+
+
+LARGEST = """
+import sys
+from pathlib import Path
+from toolkit.data.sources.scan_files import lone_file
+from toolkit.data.sources.scans import read_scan
+kept = read_scan(lone_file(Path(sys.argv[1]))).case.images.nbytes
+# Not ru_maxrss, which a child may inherit.
+print(kept, Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.end_to_end
+def test_the_largest_volume_that_is_read_stays_below_2_gigabytes(tmp_path):
+    side = int((MAX_BYTES / 2) ** (1 / 3))
+    save_volume(tmp_path / "bomb.nii.gz", np.zeros((side, side, side), np.int16))
+    command = [sys.executable, "-c", LARGEST, str(tmp_path / "bomb.nii.gz")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[4], capture_output=True, text=True, check=True)
+    kept, peak = map(int, done.stdout.split())
+    assert kept > 0.99 * MAX_BYTES
+    assert peak * 1024 < 2e9
