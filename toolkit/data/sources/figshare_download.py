@@ -2,16 +2,16 @@
 
 What lies in the folder tells where a stopped run goes on:
 
-- `.partial-MD5-NAME.zip`: a download under way; the next run asks for the rest of it.
-- `NAME.zip`: fetched and checked, not yet unpacked; one that was put there by hand is as good.
-- `NAME/N.mat`: slices; `NAME/.unpacked.json` beside them once all are there. Then the archive
-  is deleted, as it would only hold the same slices a second time.
+- `.partial-MD5-NAME.zip`: a download under way, or whole and not yet unpacked; the next run asks for
+  the rest of it.
+- `NAME.zip`: put there by hand, and as good if it is intact; it is the user's and stays.
+- `NAME/N.mat`: slices; `NAME/.unpacked.json` beside them once all are there. Then our download is
+  deleted, as it would only hold the same slices a second time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import stat
@@ -143,10 +143,11 @@ def download_figshare(folder: Path, api: str = FIGSHARE_API) -> Path:
             missing = [archive for archive in archives if not _is_unpacked(archive, folder)]
             sizes = [archive.size for archive in missing]
             _check_space(folder, UNPACKED_RATIO * sum(sizes) + max(sizes, default=0))
-            for archive in archives:
-                if archive in missing:
-                    _unpack(_fetch(session, api, archive, folder), archive, folder)
-                (folder / archive.name).unlink(missing_ok=True)
+            for archive in missing:
+                path = _fetch(session, api, archive, folder)
+                _unpack(path, archive, folder)
+                if path.name != archive.name:
+                    path.unlink()
     except _Refused as error:
         raise SourceError(
             f"{error}; download the four archives in a browser from {PAGE}, unpack them into {folder} "
@@ -247,6 +248,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _fetch(session: requests.Session, api: str, archive: _Archive, folder: Path) -> Path:
+    """The archive, whole and checked: the user's own, or our download."""
     path = folder / archive.name
     if _is_intact(path, archive):
         return path
@@ -264,8 +266,7 @@ def _fetch(session: requests.Session, api: str, archive: _Archive, folder: Path)
     if not _is_intact(partial, archive):
         partial.unlink()
         raise SourceError(f"{path}: checksum is not {archive.md5} as figshare lists; deleted, run the command again")
-    os.replace(partial, path)
-    return path
+    return partial
 
 
 class _Transfer:
@@ -342,12 +343,12 @@ def _is_intact(path: Path, archive: _Archive) -> bool:
 
 
 def _unpack(path: Path, archive: _Archive, folder: Path) -> None:
-    target = folder / path.stem
+    target = folder / Path(archive.name).stem
     try:
         with zipfile.ZipFile(path) as content:
             members = _slices_inside(content, path)
             _check_space(folder, sum(member.file_size for member in members.values()))
-            for name, member in track(members.items(), f"Unpacking {path.name}", len(members)):
+            for name, member in track(members.items(), f"Unpacking {archive.name}", len(members)):
                 with content.open(member) as stream:
                     # Without a bound, zipfile swells a bomb whole before it cuts it to its declared size;
                     # one byte more, as the checksum of an empty member too is compared when reading on.
