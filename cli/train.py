@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,21 +32,36 @@ def train(
       bts-train figshare --data stores/figshare --out runs/figshare
       bts-train figshare --data stores/figshare --out runs/figshare --resume
       bts-train tiny --data stores/phantom --set training.epochs=5 --set seed=2
+      bts-train enhancer_lgg --data stores/lgg
+      bts-train figshare --data stores/figshare --set model.enhancer.weights=runs/enhancer_lgg
     """
     with one_line_errors(debug):
         from toolkit.workflows.train import train as run
 
         metrics, folder = run(recipe, data, out, resume, set_ or [])
-        dice, (low, high) = (
-            metrics["per_image_mean"]["dice"],
-            metrics["confidence_95"]["dice"] or (None, None),
-        )
-        typer.echo(
-            f"validation: mean Dice {dice:.3f}"
-            + (f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else "")
-            + f", {metrics['n_images']} pictures of {metrics['n_patients']} patients"
-        )
-        typer.echo(f"model: {folder / 'best.keras'}\nreport: {folder / 'report.html'}")
+        for line in _summary(metrics):
+            typer.echo(line)
+        shown = "report.html" if "per_image_mean" in metrics else "restoration.png"
+        typer.echo(f"model: {folder / 'best.keras'}\nreport: {folder / shown}")
+
+
+def _summary(metrics: dict[str, Any]) -> Iterator[str]:
+    """What was reached on the validation part, a line or a few."""
+    if damages := metrics.get("inside_the_head"):
+        for damage, methods in damages.items():
+            before, after = methods["damaged"], methods["enhancer"]
+            drift = f", {after['drift_removed']['mean']:.0%} of the drift removed" if "drift_removed" in after else ""
+            yield (
+                f"validation, {damage}: PSNR {before['psnr']['mean']:.2f} -> {after['psnr']['mean']:.2f} dB, "
+                f"SSIM {before['ssim']['mean']:.3f} -> {after['ssim']['mean']:.3f}{drift}"
+            )
+        return
+    interval = metrics["confidence_95"]["dice"]
+    yield (
+        f"validation: mean Dice {metrics['per_image_mean']['dice']:.3f}"
+        + (f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+        + f", {metrics['n_images']} pictures of {metrics['n_patients']} patients"
+    )
 
 
 main = single_command(train)

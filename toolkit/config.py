@@ -31,6 +31,7 @@ class WindowRecipe(Section):
 
     slices: int = Field(4, ge=1, le=64, description="neighbouring slices the model sees at once")
     halo: int = Field(1, ge=0, description="slices at either side that give context only")
+    shuffled: bool = Field(False, description="neighbours from anywhere in the case: shows what their order is worth")
 
     @model_validator(mode="after")
     def _some_slice_counts(self) -> WindowRecipe:
@@ -88,23 +89,55 @@ class AugmentationRecipe(Section):
     modality_dropout: float = Field(0.0, ge=0, lt=1, description="chance that a modality is blanked; one always stays")
 
 
-class EnhancerRecipe(Section):
-    """The slice-sequence enhancer in front of the U-Net."""
+Encoder = Literal[
+    "efficientnet-b0",
+    "efficientnet-b1",
+    "efficientnet-b2",
+    "efficientnet-b3",
+    "efficientnet-b4",
+    "efficientnet-b5",
+    "efficientnet-b6",
+    "efficientnet-b7",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+    "efficientnetv2-b0",
+    "efficientnetv2-b1",
+    "efficientnetv2-b2",
+    "efficientnetv2-b3",
+    "efficientnetv2-s",
+]
 
-    kind: Literal["convlstm", "none"] = Field("convlstm", description="what enhances the slices before the U-Net")
-    filters: int = Field(8, ge=1, description="of each direction of the ConvLSTM")
+
+class EnhancerRecipe(Section):
+    """The slice-sequence enhancer in front of the U-Net (see `toolkit.models.enhancer`)."""
+
+    kind: Literal["convlstm", "lstm", "cnn", "none"] = Field(
+        "convlstm",
+        description="convlstm: over slices; lstm: over rows and columns of each slice; cnn: as large as convlstm, "
+        "but each slice alone; none",
+    )
+    filters: int = Field(8, ge=1, le=128, description="of each direction")
+    layers: int = Field(1, ge=1, le=3, description="recurrent layers, one behind the other")
+    bidirectional: bool = Field(True, description="read the sequence both ways")
+    resolution: Literal["full", "half"] = Field("half", description="half: wavelets of 2 x 2 pixels, nothing lost")
+    weights: Path | None = Field(None, description="run or model file whose enhancer is the start")
 
 
 class ModelRecipe(Section):
-    """Enhancer and attention U-Net."""
+    """Enhancer and the network behind it."""
 
     enhancer: EnhancerRecipe = EnhancerRecipe()
-    encoder: Literal["efficientnet-b0", "efficientnet-lite0"] = Field(
-        "efficientnet-lite0", description="b0 has squeeze-and-excitation, lite0 is faster"
+    network: Literal["proposed", "unet", "attention_unet", "res_attention_unet", "deeplabv3plus"] = Field(
+        "proposed", description="proposed: attention U-Net with a pre-trained encoder; the plain U-Nets have none"
     )
+    filters: int = Field(24, ge=1, le=128, description="of the first level of the plain U-Nets; doubled at each level")
+    encoder: Encoder = Field("efficientnet-lite0", description="see bts-train --list-models; lite0 is fastest")
     encoder_weights: Literal["imagenet", "none"] = Field(
-        "imagenet", description="lite0's come from a package, b0's are downloaded by Keras"
+        "imagenet", description="those of lite0-2 come from packages, others are downloaded by Keras"
     )
+    self_attention: bool = Field(False, description="self-attention between all places of the deepest level")
+    start: Path | None = Field(None, description="run or model file whose weights are taken over, matched by name")
     decoder_filters: tuple[int, int, int, int, int] = Field(
         (160, 96, 64, 32, 16), description="filters from the deepest level up to full resolution"
     )
@@ -151,6 +184,9 @@ class LossRecipe(Section):
     focal_gamma: NonNegative = Field(2.0, description="how much less easy pixels count")
     focal_alpha: Fraction = Field(0.75, description="weight of tumour pixels; 1 - alpha of the rest")
     class_weights: tuple[Positive, ...] | None = Field(None, description="one for each region")
+    correction: NonNegative = Field(
+        0.0, description="weight of the enhancer's mean absolute correction: keeps the enhanced image an image"
+    )
 
     @model_validator(mode="after")
     def _some_loss(self) -> LossRecipe:
@@ -159,14 +195,62 @@ class LossRecipe(Section):
         return self
 
 
+class DegradationRecipe(Section):
+    """What is done to clean slices when an enhancer is pre-trained; intensities are of the range 0-1."""
+
+    probability: Fraction = Field(0.6, description="chance of each kind, drawn for each on its own")
+    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise")
+    bias_field: float = Field(0.3, ge=0, lt=1, description="largest relative amplitude of a smooth field")
+    drift: float = Field(0.3, ge=0, lt=1, description="largest relative change of a slice's intensity")
+    ghosting: float = Field(0.15, ge=0, lt=1, description="largest amplitude of shifted copies, as motion leaves them")
+    blur: bool = Field(True, description="half the resolution in plane, then interpolated (super-resolution x2)")
+    dropped: bool = Field(True, description="inner slices missing, filled by linear interpolation of their neighbours")
+
+
+class PretrainingRecipe(Section):
+    """Learning to undo damage: used where `task` is `enhance`."""
+
+    degradation: DegradationRecipe = DegradationRecipe()
+    l1: NonNegative = Field(1.0, description="weight of the mean absolute error")
+    ssim: NonNegative = Field(0.2, description="weight of 1 - SSIM")
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> PretrainingRecipe:
+        if self.l1 + self.ssim == 0:
+            raise ValueError("l1 and ssim can't both be 0")
+        return self
+
+
+class RatesRecipe(Section):
+    """Learning rate of each part, as a factor of `learning_rate`."""
+
+    enhancer: NonNegative = Field(1.0, description="0: never trained")
+    encoder: NonNegative = Field(1.0, description="0: never trained")
+    decoder: NonNegative = Field(1.0, description="and what else is neither enhancer nor encoder")
+
+
+class FreezingRecipe(Section):
+    """Parts that wait before they are trained, so that new layers do not spoil what was pre-trained."""
+
+    enhancer_epochs: NonNegative = Field(0.0, description="epochs before the enhancer is trained")
+    encoder_epochs: NonNegative = Field(0.0, description="epochs before the encoder's deepest stage is trained")
+    stage_epochs: NonNegative = Field(0.0, description="epochs between one stage and the next; 0: all at once")
+
+
 class TrainingRecipe(Section):
     """Optimiser, schedule and stopping."""
 
-    epochs: int = Field(30, ge=1, description="passes over the training windows")
-    learning_rate: float = Field(1e-3, gt=0, description="of AdamW, after the warm-up")
+    epochs: int = Field(30, ge=1, description="passes over the training windows; not read where minutes is set")
+    minutes: NonNegative = Field(
+        0.0, description="train so long; without a GPU these are CPU time over cores; 0: by epochs"
+    )
+    optimizer: Literal["adamw", "rmsprop"] = Field("adamw", description="rmsprop is the paper's for the LSTM")
+    learning_rate: float = Field(1e-3, gt=0, description="after the warm-up")
     warmup_epochs: NonNegative = Field(1.0, description="linear rise of the learning rate; cosine decay follows")
     final_learning_rate: Fraction = Field(0.01, description="fraction of learning_rate at the end of the cosine")
-    weight_decay: NonNegative = Field(1e-4, description="not on biases and norms")
+    weight_decay: NonNegative = Field(1e-4, description="of AdamW; not on biases and norms")
+    rates: RatesRecipe = RatesRecipe()
+    freezing: FreezingRecipe = FreezingRecipe()
     gradient_clip_norm: float = Field(1.0, gt=0, description="largest global norm of a step's gradient")
     early_stopping_epochs: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
     mixed_precision: bool = Field(False, description="float16 compute; pays on GPUs only")
@@ -179,10 +263,12 @@ class Recipe(Section):
         "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default folder of the run: runs/NAME"
     )
     seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order, augmentation and dropout")
+    task: Literal["segment", "enhance"] = Field("segment", description="enhance: pre-train the enhancer alone")
     data: DataRecipe = DataRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     model: ModelRecipe = ModelRecipe()
     loss: LossRecipe = LossRecipe()
+    pretraining: PretrainingRecipe = PretrainingRecipe()
     training: TrainingRecipe = TrainingRecipe()
 
     @model_validator(mode="after")
@@ -196,6 +282,12 @@ class Recipe(Section):
     def _missing_modalities_are_learned(self) -> Recipe:
         if self.data.allow_missing and not self.augmentation.modality_dropout:
             raise ValueError("data.allow_missing needs augmentation.modality_dropout above 0, or nothing teaches it")
+        return self
+
+    @model_validator(mode="after")
+    def _an_enhancer_to_train(self) -> Recipe:
+        if self.task == "enhance" and self.model.enhancer.kind == "none":
+            raise ValueError("task enhance needs a model.enhancer.kind other than none")
         return self
 
     def to_yaml(self) -> str:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-COMMANDS = ("prepare", "train", "evaluate", "predict")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "enhance", "compare")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

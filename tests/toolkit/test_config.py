@@ -59,7 +59,7 @@ def test_the_resolved_recipe_spells_out_every_default_and_loads_to_the_same(reci
         ("epochs: 3", "epochs", ("training", "data", "model")),
         ("training: {epoch: 3}", "training.epoch", ("epochs", "learning_rate")),
         ("data: {window: {slice: 4}}", "data.window.slice", ("slices", "halo")),
-        ("model: {enhancer: {layers: 4}}", "model.enhancer.layers", ("kind", "filters")),
+        ("model: {enhancer: {depth: 4}}", "model.enhancer.depth", ("kind", "filters")),
     ],
 )
 def test_an_unknown_key_is_named_with_the_keys_allowed_beside_it(recipe_file, text, key, allowed):

@@ -20,6 +20,7 @@ from toolkit.data.regions import region_masks
 from toolkit.data.store import Span, Store
 from toolkit.data.windows import Window, windows
 from toolkit.errors import StoreError
+from toolkit.transforms.degradation import degrade
 from toolkit.transforms.intensity import change_intensity
 from toolkit.transforms.modalities import drop_modalities
 from toolkit.transforms.spatial import draw_spatial
@@ -37,7 +38,7 @@ class WindowSet:
     Args:
         store: opened.
         part: "train", "val" or "test".
-        recipe: its `data`, `model.regions` and `augmentation` are read.
+        recipe: its `task`, `data`, `model.regions`, `augmentation` and `pretraining` are read.
         augment: change windows at random.
 
     Raises:
@@ -46,12 +47,15 @@ class WindowSet:
 
     def __init__(self, store: Store, part: str, recipe: Recipe, augment: bool) -> None:
         self.store, self.recipe, self.augment = store, recipe, augment
+        restores = recipe.task == "enhance"
+        self.target = "enhanced" if restores else "probability"
+        self.target_channels = len(store.index.modalities) if restores else len(recipe.model.regions)
         rule = recipe.data.window
         self.windows: list[tuple[Span, Grid, Window]] = [
             (span, grid, window)
             for span in store.spans(recipe.data.split, part, recipe.data.fold)
             for grid in [self._grid(span)]
-            for window in windows(grid.n_slices, rule.slices, rule.halo)
+            for window in windows(grid.n_slices, rule.slices, rule.halo, rule.shuffled)
         ]
 
     def __len__(self) -> int:
@@ -65,8 +69,9 @@ class WindowSet:
             number: of the window.
 
         Returns:
-            Slices `(S, size, size, modalities)` and truth `(S, size, size, regions)`, float32, and
-            weights `(S,)`: in training 1 for every real slice (each has a truth to
+            Slices `(S, size, size, modalities)`; what is to be learned of them, that is truth
+            `(S, size, size, regions)`, or the slices before damage where the task is to enhance,
+            both float32; and weights `(S,)`: in training 1 for every real slice (each has a truth to
             learn from), else 1 for the slices that count by the halo rule.
         """
         span, grid, window = self.windows[number]
@@ -80,10 +85,13 @@ class WindowSet:
 
         both = grid.images(read, window.slices)
         slices, truth = both[..., :n_modalities], (both[..., n_modalities:] >= HALF).astype(np.float32)
+        rng = np.random.default_rng([self.recipe.seed, epoch, number])
         if self.augment:
-            rng = np.random.default_rng([self.recipe.seed, epoch, number])
             slices, truth = augment_window(rng, self.recipe.augmentation, slices, truth)
             slices = drop_modalities(rng, self.recipe.augmentation.modality_dropout, slices)
+        if self.recipe.task == "enhance":
+            # Validation windows are damaged, too, but in every epoch alike.
+            slices, truth = degrade(rng, self.recipe.pretraining.degradation, slices), slices
         weights = window.real if self.augment else window.counts
         return slices, truth, weights.astype(np.float32)
 
@@ -108,7 +116,7 @@ def training_batches(store: Store, recipe: Recipe, first_epoch: int = 0) -> tupl
     """Batches of the epochs from `first_epoch` on, without end, each epoch in an order of its own.
 
     Returns:
-        Dataset of `({"slices"}, {"probability"}, {"probability": weights})`, and the
+        Dataset of `({"slices"}, {target}, {target: weights})`, and the
         number of batches an epoch has (the last is filled from the epoch's start).
     """
     window_set = WindowSet(store, "train", recipe, augment=True)
@@ -138,14 +146,14 @@ def _batches(window_set: WindowSet, order, n_windows: int) -> tf.data.Dataset:
 
     recipe = window_set.recipe
     n_slices, size = recipe.data.window.slices, recipe.data.image_size
-    modalities, regions = len(window_set.store.index.modalities), len(recipe.model.regions)
+    modalities, target = len(window_set.store.index.modalities), window_set.target
 
     def load(epoch, number):
         slices, truth, weights = tf.numpy_function(window_set.load, (epoch, number), (tf.float32,) * 3)
         slices.set_shape((n_slices, size, size, modalities))
-        truth.set_shape((n_slices, size, size, regions))
+        truth.set_shape((n_slices, size, size, window_set.target_channels))
         weights.set_shape((n_slices,))
-        return {"slices": slices}, {"probability": truth}, {"probability": weights}
+        return {"slices": slices}, {target: truth}, {target: weights}
 
     numbers = tf.data.Dataset.from_generator(order, output_signature=(tf.TensorSpec((), tf.int64),) * 2)
     loaded = numbers.map(load, num_parallel_calls=THREADS, deterministic=True)

@@ -41,6 +41,8 @@ class Predictor:
     def __init__(self, path: Path) -> None:
         self.path = find_model(path)
         self.model, self.info = load_model(self.path)
+        if self.info.recipe.task == "enhance":
+            raise ModelError(f"{self.path}: is an enhancer and marks no tumours; use bts-enhance, or another model")
 
     def predict(
         self,
@@ -114,7 +116,7 @@ class Predictor:
         except ValueError as error:
             raise ModelError(f"{self.path}: the scan does not fit: {error}") from error
         limits = intensity_range(images) if value_range is None else value_range
-        plan = windows(grid.n_slices, data.window.slices, data.window.halo)
+        plan = windows(grid.n_slices, data.window.slices, data.window.halo, data.window.shuffled)
         results: dict[str, np.ndarray] = {}
         for start in range(0, len(plan), BATCH_WINDOWS):
             batch = plan[start : start + BATCH_WINDOWS]

@@ -1,37 +1,145 @@
-"""Enhancers: slice sequence in, slice sequence out, so that the result can be looked at."""
+"""Enhancers: slice sequence in, slice sequence of the same shape out, so that the result can be looked at.
+
+An enhancer has two steps, each of which starts at doing nothing:
+
+    evened   = slices * (1 + gain)       gain: smooth in plane (bias field), one level a slice (drift)
+    enhanced = evened + detail           detail: noise, blur, ghosts, what a missing slice lacks
+
+Both read the sequence with the same kind of layer (`EnhancerRecipe.kind`): the gain on a grid of 16 x 16
+pixels a cell, where a whole head is a few cells, the detail at full or half resolution and with the
+level of noise in sight.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 
 from toolkit.config import EnhancerRecipe
+from toolkit.layers.cell_moments import CellMoments
+from toolkit.layers.slice_convlstm import KERNEL, SliceConvLSTM
 from toolkit.layers.slices import MergeSlices, SplitSlices
+from toolkit.layers.wavelets import FromWavelets, NoiseLevel, ToWavelets
+
+CELL = 16
+GAIN_FILTERS = 16
+
+
+def build_enhancer(recipe: EnhancerRecipe, shape: tuple[int, int, int, int]) -> keras.Model:
+    """The enhancer as a model of its own, for pre-training and for `bts-enhance`.
+
+    No weight depends on slices, height or width: those of one size fit another.
+
+    Args:
+        recipe: kind and size.
+        shape: `(slices, height, width, modalities)`; height and width multiples of 16.
+
+    Returns:
+        Model from `{"slices": (batch, *shape)}`, normalised, to `{"enhanced": (batch, *shape)}` in float32.
+    """
+    slices = keras.Input(shape, name="slices")
+    enhanced = enhance(slices, recipe)
+    return keras.Model({"slices": slices}, {"enhanced": enhanced}, name="enhancer")
 
 
 def enhance(slices, recipe: EnhancerRecipe):
     """Put the enhancer of a recipe behind a tensor of slices.
 
-    `convlstm` reads the sequence in both directions with convolutional LSTM cells (the
-    gates are equations 1-3 of the paper; Shi et al. 2015 for the convolutional form)
-    and adds a correction to its input. The correction starts at zero, so an untrained
-    enhancer passes its input on unchanged.
-
     Args:
-        slices: `(batch, slices, height, width, modalities)`, normalised.
+        slices: `(batch, slices, height, width, modalities)`, normalised; height and width static
+            multiples of 16.
         recipe: kind and size.
 
     Returns:
-        Enhanced slices of the same shape, from a layer named `enhanced`.
+        Enhanced slices of the same shape, from a layer named `enhanced`. An untrained enhancer
+        passes its input on unchanged.
     """
     if recipe.kind == "none":
         return keras.layers.Identity(name="enhanced")(slices)
+    gain = _gain(slices, recipe)
+    change = keras.layers.Multiply(name="enhancer_gain_times_slices")([slices, gain])
+    evened = keras.layers.Add(name="enhancer_evened")([slices, change])
+    # float32 also in a float16 run, so that rounding is not taken for an enhancement.
+    return keras.layers.Add(dtype="float32", name="enhanced")([evened, _detail(evened, recipe)])
+
+
+def _gain(slices, recipe: EnhancerRecipe):
+    """Relative change of intensity, `(batch, slices, height, width, modalities)`, from moments of cells.
+
+    Two readings: the first compares cells with those of other slices, the second whole slices, since drift
+    changes a slice alike everywhere.
+    """
     n_slices, modalities = slices.shape[1], slices.shape[4]
-    cell = keras.layers.ConvLSTM2D(recipe.filters, 3, padding="same", return_sequences=True, name="convlstm")
-    states = keras.layers.Bidirectional(cell, merge_mode="concat", name="enhancer")(slices)
-    # A convolution on each slice: faster through a 4-D tensor than as Conv3D or TimeDistributed.
-    flat = MergeSlices(name="enhancer_merge")(states)
-    flat = keras.layers.Conv2D(modalities, 3, padding="same", kernel_initializer="zeros", name="enhancer_correction")(
-        flat
-    )
-    correction = SplitSlices(n_slices, name="enhancer_split")(flat)
-    return keras.layers.Add(name="enhanced")([slices, correction])
+    name = "enhancer_gain"
+    x = MergeSlices(name=f"{name}_merge")(slices)
+    x = CellMoments(CELL, name=f"{name}_moments")(x)
+    x = _convolution(GAIN_FILTERS, "leaky_relu", f"{name}_in")(x)
+    for reading in (1, 2):
+        x = _read(x, n_slices, recipe.kind, GAIN_FILTERS, recipe.bidirectional, f"{name}_read{reading}")
+        whole = keras.layers.AveragePooling2D(x.shape[1:3], name=f"{name}_mean{reading}")(x)
+        whole = keras.layers.UpSampling2D(x.shape[1:3], name=f"{name}_spread{reading}")(whole)
+        x = keras.layers.Concatenate(name=f"{name}_with_mean{reading}")([x, whole])
+    # Between no signal and twice as much.
+    x = _convolution(modalities, "tanh", f"{name}_out", kernel_initializer="zeros")(x)
+    x = keras.layers.UpSampling2D(CELL, interpolation="bilinear", name=f"{name}_full_size")(x)
+    return SplitSlices(n_slices, name=f"{name}_split")(x)
+
+
+def _detail(slices, recipe: EnhancerRecipe):
+    """What is added to each pixel, `(batch, slices, height, width, modalities)`."""
+    n_slices, modalities = slices.shape[1], slices.shape[4]
+    name, half = "enhancer_detail", recipe.resolution == "half"
+    flat = MergeSlices(name=f"{name}_merge")(slices)
+    wavelets = ToWavelets(name=f"{name}_wavelets")(flat)
+    noise = NoiseLevel(name=f"{name}_noise")(wavelets)
+    if not half:
+        noise = keras.layers.UpSampling2D(2, name=f"{name}_noise_full_size")(noise)
+    x = seen = keras.layers.Concatenate(name=f"{name}_seen")([wavelets if half else flat, noise])
+    for layer in range(1, recipe.layers + 1):
+        x = _read(x, n_slices, recipe.kind, recipe.filters, recipe.bidirectional, f"{name}_read{layer}")
+    x = keras.layers.Concatenate(name=f"{name}_with_seen")([seen, x])
+    x = _convolution(modalities * (4 if half else 1), None, f"{name}_out", kernel_initializer="zeros")(x)
+    if half:
+        x = FromWavelets(name=f"{name}_pixels")(x)
+    return SplitSlices(n_slices, name=f"{name}_split")(x)
+
+
+def _read(x, n_slices: int, kind: str, filters: int, bidirectional: bool, name: str):
+    """Read `(batch * slices, height, width, channels)` with the recipe's kind of layer."""
+    directions = 1 + bidirectional
+    if kind == "convlstm":
+        x = SplitSlices(n_slices, name=f"{name}_split")(x)
+        x = SliceConvLSTM(filters, bidirectional, name=name)(x)
+        return MergeSlices(name=f"{name}_merge")(x)
+    if kind == "lstm":
+        return _rows_and_columns(x, filters, bidirectional, name)
+    hidden = equal_size(x.shape[-1], filters, directions)
+    x = _convolution(hidden, "leaky_relu", f"{name}_a")(x)
+    return _convolution(directions * filters, "tanh", f"{name}_b")(x)
+
+
+def _rows_and_columns(x, filters: int, bidirectional: bool, name: str):
+    """An LSTM along each row and one along each column of a lone slice (Visin et al. 2015, ReNet)."""
+    read = []
+    for axis, lines in (("rows", x.shape[1]), ("columns", x.shape[2])):
+        turned = x if axis == "rows" else keras.layers.Permute((2, 1, 3), name=f"{name}_turn")(x)
+        y = MergeSlices(name=f"{name}_{axis}_apart")(turned)
+        # Half the filters each way, so that both together say as much as the other kinds.
+        lstm = keras.layers.LSTM(max(1, filters // 2), return_sequences=True, name=f"{name}_{axis}_lstm")
+        y = (keras.layers.Bidirectional(lstm, name=f"{name}_{axis}") if bidirectional else lstm)(y)
+        y = SplitSlices(lines, name=f"{name}_{axis}_together")(y)
+        read.append(y if axis == "rows" else keras.layers.Permute((2, 1, 3), name=f"{name}_turn_back")(y))
+    return keras.layers.Concatenate(name=f"{name}_both")(read)
+
+
+def equal_size(channels: int, filters: int, directions: int) -> int:
+    """Hidden channels with which two 3 x 3 convolutions, one behind the other, have as many weights as a ConvLSTM."""
+    area = KERNEL**2
+    lstm = directions * 4 * filters * (area * (channels + filters) + 1)
+    out = directions * filters
+    return max(1, round((lstm - out) / (area * channels + 1 + area * out)))
+
+
+def _convolution(filters: int, activation: str | None, name: str, **kwargs: Any) -> keras.layers.Layer:
+    return keras.layers.Conv2D(filters, KERNEL, padding="same", activation=activation, name=name, **kwargs)

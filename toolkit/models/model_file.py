@@ -106,8 +106,13 @@ def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
 
     # Importing them registers what the file may hold.
     import toolkit.layers.attention_gate
+    import toolkit.layers.cell_moments
+    import toolkit.layers.correction_cost
     import toolkit.layers.exclusive
+    import toolkit.layers.place_attention
+    import toolkit.layers.slice_convlstm
     import toolkit.layers.slices
+    import toolkit.layers.wavelets
     import toolkit.losses
     import toolkit.training.picture_dice  # noqa: F401
 

@@ -1,22 +1,24 @@
-"""The proposed model: enhancer, then attention U-Net."""
+"""A whole model: enhancer, then the network that marks the tumour."""
 
 from __future__ import annotations
 
 import keras
 
 from toolkit.config import Recipe
+from toolkit.layers.correction_cost import CorrectionCost
 from toolkit.layers.exclusive import ExclusiveProbability
 from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.models.enhancer import enhance
 from toolkit.models.initial_weights import draw_initial_weights
-from toolkit.models.unet import attention_unet, set_rgb_kernel
+from toolkit.models.networks import NETWORKS, WITH_ENCODER
+from toolkit.models.networks.parts import set_rgb_kernel
 
 
 def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
     """Build the core model of a recipe.
 
     Args:
-        recipe: its `model` and `data` sections are read, and its seed.
+        recipe: its `model` and `data` sections are read, its seed, and `loss.correction`.
         modalities: channels of a slice.
 
     Returns:
@@ -32,8 +34,10 @@ def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
     size, n_slices = recipe.data.image_size, recipe.data.window.slices
     slices = keras.Input((n_slices, size, size, modalities), name="slices")
     enhanced = enhance(slices, recipe.model.enhancer)
+    if recipe.loss.correction:
+        enhanced = CorrectionCost(recipe.loss.correction, name="correction_cost")([slices, enhanced])
     images = MergeSlices(name="merge_slices")(enhanced)
-    logits = attention_unet(images, recipe.model)
+    logits = NETWORKS[recipe.model.network](images, recipe.model)
     logits = SplitSlices(n_slices, name="split_slices")(logits)
     # float32 whatever the compute type: a float16 probability can't be told from 1.
     if recipe.model.exclusive:
@@ -41,8 +45,10 @@ def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
     else:
         probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     model = keras.Model({"slices": slices}, {"probability": probability}, name="segmenter")
-    draw_initial_weights(model, recipe.seed, keep_encoder=recipe.model.encoder_weights != "none")
-    set_rgb_kernel(model)
+    has_encoder = recipe.model.network in WITH_ENCODER
+    draw_initial_weights(model, recipe.seed, keep_encoder=has_encoder and recipe.model.encoder_weights != "none")
+    if has_encoder:
+        set_rgb_kernel(model)
     return model
 
 

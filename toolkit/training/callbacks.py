@@ -12,12 +12,14 @@ import numpy as np
 
 from toolkit.files import write_csv
 from toolkit.progress import progress_bar
+from toolkit.training.budget import Budget, TrainingClock
 from toolkit.training.state import save_state
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-WATCHED = "val_dice"
+# The higher the better; a run has one of them.
+WATCHED = ("val_dice", "val_psnr")
 
 
 class Bookkeeper(keras.callbacks.Callback):
@@ -29,7 +31,7 @@ class Bookkeeper(keras.callbacks.Callback):
     Args:
         run: folder of the run.
         history: rows of the epochs finished before, extended in place.
-        seconds: trained before.
+        clock: of the run.
         save_best: writes the model to a path.
         patience: epochs without a better validation Dice after which to stop; 0 never.
     """
@@ -38,18 +40,12 @@ class Bookkeeper(keras.callbacks.Callback):
         self,
         run: Path,
         history: list[dict[str, Any]],
-        seconds: float,
+        clock: TrainingClock,
         save_best: Callable[[keras.Model, Path], None],
         patience: int,
     ) -> None:
         super().__init__()
-        self.run, self.history, self.save_best, self.patience = run, history, save_best, patience
-        self._start = time.monotonic() - seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds trained, over all resumes."""
-        return time.monotonic() - self._start
+        self.run, self.history, self.clock, self.save_best, self.patience = run, history, clock, save_best, patience
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Book an epoch; the state goes last, so what it speaks of is there."""
@@ -60,14 +56,15 @@ class Bookkeeper(keras.callbacks.Callback):
         if best is self.history[-1]:
             self.save_best(self.model, self.run / "best.keras")
         write_csv(self.run / "history.csv", self.history)
-        save_state(self.run / "last", self.model, self.history, self.seconds)
+        save_state(self.run / "last", self.model, self.history, self.clock.seconds)
         if self.patience and len(self.history) - best["epoch"] >= self.patience:
             self.model.stop_training = True
 
 
 def best_row(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first epoch with the highest validation Dice."""
-    return history[int(np.argmax([row[WATCHED] for row in history]))]
+    """The first epoch with the highest validation Dice, or PSNR of a pre-trained enhancer."""
+    watched = next(name for name in WATCHED if name in history[0])
+    return history[int(np.argmax([row[watched] for row in history]))]
 
 
 class Progress(keras.callbacks.Callback):
@@ -77,12 +74,13 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         steps: batches in an epoch.
-        epochs: of the whole run.
+        epochs: of the whole run, where it goes by epochs.
+        budget: of the run, where it goes by the clock.
     """
 
-    def __init__(self, steps: int, epochs: int) -> None:
+    def __init__(self, steps: int, epochs: int, budget: Budget | None = None) -> None:
         super().__init__()
-        self.steps, self.epochs = steps, epochs
+        self.steps, self.epochs, self.budget = steps, epochs, budget
         self._bar = progress_bar()
         self._task: TaskID | None = None
 
@@ -99,7 +97,7 @@ class Progress(keras.callbacks.Callback):
         """Start the epoch's bar."""
         self._began = time.monotonic()
         if self._bar:
-            self._task = self._bar.add_task(f"Epoch {epoch + 1}/{self.epochs}", total=self.steps)
+            self._task = self._bar.add_task(f"Epoch {self._number(epoch)}", total=self.steps)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Move the bar."""
@@ -111,6 +109,9 @@ class Progress(keras.callbacks.Callback):
         if self._bar and self._task is not None:
             self._bar.remove_task(self._task)
         seconds = time.monotonic() - self._began
-        left = seconds * (self.epochs - epoch - 1) / 60
+        left = self.budget.minutes_left if self.budget else seconds * (self.epochs - epoch - 1) / 60
         values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-        print(f"epoch {epoch + 1}/{self.epochs}  {values}  {seconds:.0f} s  ({left:.0f} min left)", flush=True)
+        print(f"epoch {self._number(epoch)}  {values}  {seconds:.0f} s  ({left:.0f} min left)", flush=True)
+
+    def _number(self, epoch: int) -> str:
+        return f"{epoch + 1}" if self.budget else f"{epoch + 1}/{self.epochs}"

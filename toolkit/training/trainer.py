@@ -14,13 +14,21 @@ from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
 from toolkit.files import PARTIAL, atomic_path, write_csv, write_json
 from toolkit.losses import DiceFocalLoss
 from toolkit.manifest import Manifest
+from toolkit.models.enhancer import build_enhancer
+from toolkit.models.initial_weights import draw_initial_weights
 from toolkit.models.model_file import ModelInfo, read_info, save_model
 from toolkit.models.segmenter import build_segmenter
+from toolkit.models.transfer import take_over
+from toolkit.restoration import PeakSignalToNoise, RestorationLoss
+from toolkit.training.budget import Budget, TrainingClock
 from toolkit.training.callbacks import Bookkeeper, Progress, best_row
+from toolkit.training.optimizer import build_optimizer
 from toolkit.training.picture_dice import PictureDice
 from toolkit.training.state import FILE as STATE
 from toolkit.training.state import load_state
-from toolkit.training.tensorboard import TensorBoardLog
+from toolkit.training.tensorboard import EnhancerLog, SegmenterLog
+
+MOST_EPOCHS = 10**6  # of a run by the clock
 
 
 def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> list[dict[str, Any]]:
@@ -51,24 +59,26 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
     store.verify()
     _check_store(recipe, store)
     _open_run(run, recipe, resume)
-    model, info = compile_segmenter(recipe, store), _model_info(recipe, store)
+    model, info = compile_model(recipe, store), _model_info(recipe, store)
     history, seconds = load_state(run / "last", model) if (run / "last" / STATE).is_file() else ([], 0.0)
     if history:
         _check_same_data(run, info)
         write_csv(run / "history.csv", history)
     else:
+        _take_over_weights(model, recipe, store)
         save_recipe(run, recipe)
+    clock = TrainingClock(seconds)
     bookkeeper = Bookkeeper(
         run,
         history,
-        seconds,
+        clock,
         lambda trained, path: save_model(trained, path, info),
         recipe.training.early_stopping_epochs,
     )
     _fit(model, recipe, store, run, bookkeeper)
     content = manifest.content(
         backend=keras.backend.backend(),
-        seconds_training=round(bookkeeper.seconds, 1),
+        seconds_training=round(clock.seconds, 1),
         store=store.index.checksums_sha256,
         parameters=model.count_params(),
     )
@@ -76,24 +86,43 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
     return history
 
 
-def compile_segmenter(recipe: Recipe, store: Store) -> keras.Model:
+def compile_model(recipe: Recipe, store: Store) -> keras.Model:
     """The recipe's model with loss, metric and optimiser, seeded."""
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if recipe.training.mixed_precision else "float32")
-    model = build_segmenter(recipe, len(store.index.modalities))
-    loss = recipe.loss
+    model, loss, metric = _parts(recipe, len(store.index.modalities))
     model.compile(
-        optimizer=_optimizer(recipe, training_batches(store, recipe)[1]),
-        loss={
-            "probability": DiceFocalLoss(loss.dice, loss.focal, loss.focal_gamma, loss.focal_alpha, loss.class_weights)
-        },
-        weighted_metrics={"probability": [PictureDice()]},
+        optimizer=build_optimizer(recipe, model, training_batches(store, recipe)[1]),
+        loss=loss,
+        weighted_metrics=metric,
         # XLA made the step 2-3 times slower on TensorFlow's CPU; JAX can't do without.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     # Else its variables are made while the step is traced, and it is traced twice.
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _parts(recipe: Recipe, modalities: int) -> tuple[keras.Model, dict[str, Any], dict[str, Any]]:
+    """Model of the recipe's task, with loss and metric of its output."""
+    if recipe.task == "enhance":
+        size, weights = recipe.data.image_size, recipe.pretraining
+        model = build_enhancer(recipe.model.enhancer, (recipe.data.window.slices, size, size, modalities))
+        draw_initial_weights(model, recipe.seed, keep_encoder=False)
+        return model, {"enhanced": RestorationLoss(weights.l1, weights.ssim)}, {"enhanced": [PeakSignalToNoise()]}
+    loss = recipe.loss
+    dice_focal = DiceFocalLoss(loss.dice, loss.focal, loss.focal_gamma, loss.focal_alpha, loss.class_weights)
+    return build_segmenter(recipe, modalities), {"probability": dice_focal}, {"probability": [PictureDice()]}
+
+
+def _take_over_weights(model: keras.Model, recipe: Recipe, store: Store) -> None:
+    """Start from the trained weights that the recipe names, and print what was taken over."""
+    regions = list(recipe.model.regions)
+    if recipe.model.start:
+        print(take_over(model, recipe.model.start, store.index.modalities, regions).summary(), flush=True)
+    if recipe.model.enhancer.weights:
+        source = recipe.model.enhancer.weights
+        print(take_over(model, source, store.index.modalities, regions, "enhancer").summary(), flush=True)
 
 
 def _check_store(recipe: Recipe, store: Store) -> None:
@@ -140,39 +169,26 @@ def save_recipe(run: Path, recipe: Recipe) -> None:
         partial.write_text(recipe.to_yaml(), encoding="utf-8")
 
 
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) with warm-up and cosine decay over the whole run."""
-    training = recipe.training
-    warmup = round(training.warmup_epochs * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=training.learning_rate / 100 if warmup else training.learning_rate,
-        decay_steps=max(1, training.epochs * steps - warmup),
-        alpha=training.final_learning_rate,
-        warmup_target=training.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=training.weight_decay, global_clipnorm=training.gradient_clip_norm
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
 def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper: Bookkeeper) -> None:
-    done = len(bookkeeper.history)
-    if done >= recipe.training.epochs or _has_stopped(bookkeeper):
-        return
+    training, done = recipe.training, len(bookkeeper.history)
     batches, steps = training_batches(store, recipe, first_epoch=done)
-    pictures = TensorBoardLog(run / "tensorboard", WindowSet(store, "val", recipe, augment=False))
+    budget = None
+    if training.minutes:
+        budget = Budget(training, bookkeeper.clock, round(training.warmup_epochs * steps))
+    if _has_stopped(bookkeeper) or (budget.share >= 1 if budget else done >= training.epochs):
+        return
+    epochs = MOST_EPOCHS if budget else training.epochs
+    log = EnhancerLog if recipe.task == "enhance" else SegmenterLog
+    pictures = log(run / "tensorboard", WindowSet(store, "val", recipe, augment=False))
     try:
-        with Progress(steps, recipe.training.epochs) as progress:
+        with Progress(steps, training.epochs, budget) as progress:
             model.fit(
                 batches,
-                epochs=recipe.training.epochs,
+                epochs=epochs,
                 initial_epoch=done,
                 steps_per_epoch=steps,
                 validation_data=validation_batches(store, recipe),
-                callbacks=[progress, pictures, bookkeeper],
+                callbacks=[*([budget] if budget else []), progress, pictures, bookkeeper],
                 shuffle=False,  # the pipeline has shuffled
                 verbose=0,
             )

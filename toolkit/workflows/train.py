@@ -22,7 +22,8 @@ def train(
         overrides: `key=value` changes of the recipe.
 
     Returns:
-        Metrics of the best model on the validation part, and the folder of the run.
+        Metrics of the best model on the validation part (see `judge`, or `judge_enhancer` where the recipe's
+        task is to enhance), and the folder of the run.
 
     Raises:
         ToolkitError: anything a user can mend; see `toolkit.errors`.
@@ -41,4 +42,8 @@ def train(
     from toolkit.workflows.evaluate import judge
 
     history = fit(recipe, store, run, resume)
+    if recipe.task == "enhance":
+        from toolkit.workflows.restoration import judge_enhancer
+
+        return judge_enhancer(run, Store(store), "val", run), run
     return judge(Predictor(run), Store(store), "val", run, Manifest(recipe.seed), history), run

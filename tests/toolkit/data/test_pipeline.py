@@ -183,6 +183,32 @@ def test_unchanged_windows_are_the_normalised_slices_of_the_store(store):
         assert (truth[..., 0] == mask).all()
 
 
+def test_shuffled_windows_hold_slices_and_truth_of_the_same_places(store):
+    mine = recipe("data.window.shuffled=true")
+    for number, (span, _grid, window) in enumerate(WindowSet(store, "val", mine, augment=False).windows):
+        slices, truth, _ = WindowSet(store, "val", mine, augment=False).load(0, number)
+        images, mask = store.read(span.case, window.slices)
+        assert (slices == normalise(images, np.array(span.case.intensity_range))).all()
+        assert (truth[..., 0] == mask).all()
+
+
+def test_an_enhancer_learns_to_get_the_undamaged_slices_back(store):
+    mine, plain = recipe("task=enhance", "augmentation.probability=0"), recipe("augmentation.probability=0")
+    damaged, clean, _ = WindowSet(store, "train", mine, augment=True).load(0, 0)
+    np.testing.assert_array_equal(clean, WindowSet(store, "train", plain, augment=True).load(0, 0)[0])
+    assert damaged.shape == clean.shape
+    assert any(not np.array_equal(*WindowSet(store, "train", mine, augment=True).load(e, 0)[:2]) for e in range(3))
+    (inputs, targets, counted) = next(iter(validation_batches(store, mine)))
+    assert set(targets) == set(counted) == {"enhanced"}
+    assert targets["enhanced"].shape == inputs["slices"].shape
+
+
+def test_validation_windows_are_damaged_alike_in_every_pass(store):
+    mine = recipe("task=enhance")
+    one, other = (list(validation_batches(store, mine)) for _ in range(2))
+    assert all(np.array_equal(a[0]["slices"], b[0]["slices"]) for a, b in zip(one, other, strict=True))
+
+
 def test_regions_get_a_channel_each_and_may_overlap(make_store, make_case):
     case = make_case()
     case.mask[3] *= 3

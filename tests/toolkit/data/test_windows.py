@@ -66,3 +66,13 @@ def test_a_lone_picture_is_a_window_of_itself():
 def test_rules_without_sense_are_refused(n_slices, size, halo):
     with pytest.raises(ValueError, match="no windows"):
         windows(n_slices, size, halo)
+
+
+def test_shuffled_windows_hold_other_neighbours_and_still_count_each_slice_once():
+    plain, shuffled = windows(20, 4, 1), windows(20, 4, 1, shuffled=True)
+    assert [w.counts.tolist() for w in shuffled] == [w.counts.tolist() for w in plain]
+    assert sorted(np.concatenate([w.slices[w.counts] for w in shuffled])) == list(range(20))
+    steps = np.abs(np.concatenate([np.diff(w.slices) for w in shuffled]))
+    assert steps.mean() > 3
+    assert all(w.real.all() for w in shuffled)
+    assert [w.slices.tolist() for w in windows(20, 4, 1, shuffled=True)] == [w.slices.tolist() for w in shuffled]

@@ -173,7 +173,7 @@ def test_a_model_in_mm_wants_to_know_the_spacing(monkeypatch, tmp_path):
 def real(tmp_path_factory):
     """A run folder with an untrained model, whose enhancer does look at the neighbours."""
     model = build_segmenter(RECIPE, 1)
-    correction = model.get_layer("enhancer_correction")
+    correction = model.get_layer("enhancer_detail_out")
     rng = np.random.default_rng(3)
     correction.set_weights([rng.normal(0, 0.5, w.shape).astype(np.float32) for w in correction.get_weights()])
     run = tmp_path_factory.mktemp("run")

@@ -1,112 +1,118 @@
-"""The enhancer: nothing before training, its neighbours' knowledge after, by the paper's gates."""
+"""The enhancer: nothing before training, its neighbours' knowledge after, whatever it is made of."""
 
 import keras
 import numpy as np
 import pytest
-from scipy.signal import correlate2d
 
 from toolkit.config import EnhancerRecipe
-from toolkit.models.enhancer import enhance
+from toolkit.models.enhancer import build_enhancer
 
-N_SLICES, SIZE = 4, 4
+N_SLICES, SIZE = 4, 32
+SHAPE = (N_SLICES, SIZE, SIZE, 2)
 RNG = np.random.default_rng(4)
-SLICES = RNG.random((2, N_SLICES, SIZE, SIZE, 2)).astype(np.float32)
+SLICES = RNG.random((2, *SHAPE)).astype(np.float32)
+KINDS = ("convlstm", "lstm", "cnn")
+FAMILY = [
+    {"kind": kind, "resolution": resolution, "layers": layers, "bidirectional": both}
+    for kind in KINDS
+    for resolution, layers, both in (("half", 1, True), ("full", 1, True), ("half", 3, True), ("half", 2, False))
+]
 
 
-def build(recipe, modalities=2):
-    slices = keras.Input((N_SLICES, SIZE, SIZE, modalities))
-    return keras.Model(slices, enhance(slices, recipe))
+def build(shape=SHAPE, **recipe):
+    return build_enhancer(EnhancerRecipe(**{"filters": 2, **recipe}), shape)
 
 
 def run(model, slices=SLICES):
-    return keras.ops.convert_to_numpy(model(slices))
+    return keras.ops.convert_to_numpy(model({"slices": slices})["enhanced"])
 
 
-@pytest.fixture(scope="module")
-def untrained():
-    return build(EnhancerRecipe(filters=2))
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """As if trained: the correction is no longer zero."""
-    model = build(EnhancerRecipe(filters=2))
-    layer = model.get_layer("enhancer_correction")
-    layer.set_weights([RNG.normal(size=weight.shape).astype(np.float32) for weight in layer.get_weights()])
+def trained(**recipe):
+    """As if trained: the last layers no longer give zero."""
+    model = build(**recipe)
+    for name in ("enhancer_gain_out", "enhancer_detail_out"):
+        layer = model.get_layer(name)
+        layer.set_weights([RNG.normal(0, 0.3, weight.shape).astype(np.float32) for weight in layer.get_weights()])
     return model
 
 
-def test_an_untrained_enhancer_passes_its_input_on_unchanged(untrained):
-    np.testing.assert_array_equal(run(untrained), SLICES)
+def moved_slices(model, changed):
+    """Which slices of the answer change where one slice of the input does."""
+    slices = SLICES.copy()
+    slices[:, changed] = 1 - slices[:, changed]
+    return np.abs(run(model, slices) - run(model)).max(axis=(0, 2, 3, 4)) > 1e-6
+
+
+@pytest.mark.parametrize("recipe", FAMILY, ids=lambda r: "-".join(str(v) for v in r.values()))
+def test_an_untrained_enhancer_passes_its_input_on_unchanged(recipe):
+    np.testing.assert_array_equal(run(build(**recipe)), SLICES)
 
 
 def test_kind_none_passes_its_input_on_unchanged():
-    model = build(EnhancerRecipe(kind="none"))
+    model = build(kind="none")
     np.testing.assert_array_equal(run(model), SLICES)
     assert not model.weights
 
 
 @pytest.mark.parametrize("changed", range(N_SLICES))
-def test_every_slice_knows_of_every_other_on_either_side(trained, changed):
+def test_with_convlstm_every_slice_knows_of_every_other_on_either_side(changed):
+    assert moved_slices(trained(), changed).all()
+
+
+def test_one_direction_knows_only_what_came_before():
+    assert moved_slices(trained(bidirectional=False), 2).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "cnn"])
+def test_kinds_for_lone_slices_know_nothing_of_neighbours(kind):
+    assert moved_slices(trained(kind=kind), 1).tolist() == [False, True, False, False]
+
+
+def test_an_lstm_over_rows_and_columns_sees_across_the_slice():
+    model = trained(kind="lstm")
     slices = SLICES.copy()
-    slices[:, changed] = 1 - slices[:, changed]
-    moved = np.abs(run(trained, slices) - run(trained)).max(axis=(2, 3, 4))
-    assert (moved > 1e-5).all()
+    slices[:, :, 0, 0] += 1
+    # Of the detail alone: the gain sees the whole slice anyhow.
+    gain = model.get_layer("enhancer_gain_out")
+    gain.set_weights([np.zeros_like(weight) for weight in gain.get_weights()])
+    moved = np.abs(run(model, slices) - run(model)).max(axis=(0, 1, 4))
+    assert moved[0, -1] > 1e-6
+    assert moved[-1, 0] > 1e-6
 
 
-def test_the_correction_is_added_to_the_slices(trained):
-    shapes_kept = run(trained)
-    assert shapes_kept.shape == SLICES.shape
-    assert np.abs(shapes_kept - SLICES).max() > 0.01
+def test_the_cnn_has_as_many_weights_as_the_convlstm_it_is_compared_with():
+    lstm, cnn = (build(kind=kind, filters=8).count_params() for kind in ("convlstm", "cnn"))
+    assert cnn == pytest.approx(lstm, rel=0.02)
 
 
-def test_the_result_can_be_looked_at_under_its_name(trained):
-    assert trained.get_layer("enhanced").output.shape == (None, *SLICES.shape[1:])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_one_size_and_length_fit_another(kind):
+    model, longer = trained(kind=kind), build((6, 2 * SIZE, SIZE, 2), kind=kind)
+    longer.set_weights(model.get_weights())
+    assert longer({"slices": np.zeros((1, 6, 2 * SIZE, SIZE, 2))})["enhanced"].shape == (1, 6, 2 * SIZE, SIZE, 2)
 
 
-# --- the gates -------------------------------------------------------------------
+def test_the_gain_can_neither_turn_signal_over_nor_more_than_double_it():
+    model = trained()
+    gain, detail = (model.get_layer(f"enhancer_{part}_out") for part in ("gain", "detail"))
+    gain.set_weights([100 * weight for weight in gain.get_weights()])
+    detail.set_weights([np.zeros_like(weight) for weight in detail.get_weights()])
+    ratio = run(model) / SLICES
+    assert ratio.min() >= 0
+    assert ratio.max() <= 2 + 1e-5
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+def test_every_weight_can_learn():
+    model = trained(kind="convlstm", layers=2)
+    model.compile("sgd", loss={"enhanced": "mse"})
+    before = [weight.copy() for weight in model.get_weights()]
+    model.train_on_batch({"slices": SLICES}, {"enhanced": SLICES[:, ::-1]})
+    names = [w.path for w, old in zip(model.weights, before, strict=True) if np.array_equal(old, np.asarray(w))]
+    assert names == []
 
 
-def convolve(image, kernel):
-    """3 x 3 with zeros around, `(H, W, in)` to `(H, W, out)`."""
-    return np.stack(
-        [
-            sum(correlate2d(image[..., k], kernel[..., k, out], mode="same") for k in range(image.shape[-1]))
-            for out in range(kernel.shape[-1])
-        ],
-        axis=-1,
-    )
-
-
-def convlstm_by_the_equations(sequence, kernel, recurrent, bias):
-    """Equations 1-3 of the paper with convolutions for products, and C = f C' + i tanh(...)."""
-    filters = recurrent.shape[2]
-    h = c = np.zeros((*sequence.shape[1:3], filters))
-    states = []
-    for x in sequence:
-        parts = np.split(convolve(x, kernel) + convolve(h, recurrent) + bias, 4, axis=-1)
-        i, f, candidate, o = sigmoid(parts[0]), sigmoid(parts[1]), np.tanh(parts[2]), sigmoid(parts[3])
-        c = f * c + i * candidate
-        h = o * np.tanh(c)
-        states.append(h)
-    return np.stack(states)
-
-
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_each_direction_is_the_lstm_of_the_paper(direction):
-    """Weights are wide, so that a gate that is linear in pieces (hard sigmoid) would be found out."""
-    enhancer = build(EnhancerRecipe(filters=2)).get_layer("enhancer")
-    layer = getattr(enhancer, f"{direction}_layer")
-    layer.set_weights([RNG.normal(size=weight.shape).astype(np.float32) for weight in layer.get_weights()])
-    kernel, recurrent, bias = (weight.astype(np.float64) for weight in layer.get_weights())
-
-    both = keras.ops.convert_to_numpy(enhancer(SLICES))[0]
-    states = both[..., :2] if direction == "forward" else both[..., 2:]
-
-    order = slice(None, None, 1 if direction == "forward" else -1)
-    expected = convlstm_by_the_equations(SLICES[0][order], kernel, recurrent, bias)[order]
-    np.testing.assert_allclose(states, expected, atol=1e-5)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_saved_and_loaded(kind, tmp_path):
+    model = trained(kind=kind)
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_allclose(run(keras.saving.load_model(tmp_path / "m.keras")), run(model), atol=1e-6)

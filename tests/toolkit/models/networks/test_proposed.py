@@ -9,7 +9,8 @@ import pytest
 
 import toolkit
 from toolkit.config import ModelRecipe
-from toolkit.models.unet import TUMOUR_PRIOR, attention_unet, set_rgb_kernel
+from toolkit.models.networks.parts import TUMOUR_PRIOR, set_rgb_kernel
+from toolkit.models.networks.proposed import proposed
 
 SIZE = 32
 FEW_FILTERS = (8, 8, 4, 4, 4)
@@ -18,7 +19,7 @@ FEW_FILTERS = (8, 8, 4, 4, 4)
 def build(modalities=1, **changes):
     recipe = ModelRecipe(encoder_weights="none", decoder_filters=FEW_FILTERS, **changes)
     images = keras.Input((SIZE, SIZE, modalities))
-    model = keras.Model(images, attention_unet(images, recipe))
+    model = keras.Model(images, proposed(images, recipe))
     set_rgb_kernel(model)
     return model
 
