@@ -30,8 +30,8 @@ class CellMoments(keras.layers.Layer):
         images = ops.cast(images, "float32")
         # Strides are named, as Keras' default for them fails on JAX.
         mean = ops.average_pool(images, self.cell, strides=self.cell, padding="valid")
-        square = ops.average_pool(images * images, self.cell, strides=self.cell, padding="valid")
-        spread = ops.sqrt(ops.maximum(square - mean * mean, 0.0) + FLOOR**2)
+        square = ops.average_pool(ops.square(images), self.cell, strides=self.cell, padding="valid")
+        spread = ops.sqrt(ops.maximum(square - ops.square(mean), 0.0) + FLOOR**2)
         moments = ops.log(ops.concatenate([ops.maximum(mean, 0.0) + FLOOR, spread], axis=-1))
         return ops.cast(moments, self.compute_dtype)
 

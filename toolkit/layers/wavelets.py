@@ -36,9 +36,12 @@ class ToWavelets(keras.layers.Layer):
         blocks = ops.reshape(images, (-1, height // 2, 2, width // 2, 2, channels))
         left, right = ops.split(blocks, 2, axis=4)
         (a, c), (b, d) = (ops.split(ops.squeeze(side, 4), 2, axis=2) for side in (left, right))
-        mean = (a + b + c + d) / 2 - 1
-        details = [(a - b + c - d) / 4, (a + b - c - d) / 4, (a - b - c + d) / 4]
-        joined = ops.concatenate([mean, *(DETAIL * detail for detail in details)], axis=-1)
+        # Sums of two at a time: a tensor read three times or more has its gradients added in an order that
+        # TensorFlow leaves to chance, and a seed would not give the same run twice.
+        above, below, above_change, below_change = a + b, c + d, a - b, c - d
+        mean = (above + below) / 2 - 1
+        details = [above_change + below_change, above - below, above_change - below_change]
+        joined = ops.concatenate([mean, *(DETAIL / 4 * detail for detail in details)], axis=-1)
         return ops.squeeze(joined, 2)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -59,12 +62,9 @@ class FromWavelets(keras.layers.Layer):
         mean, *details = ops.split(wavelets, 4, axis=-1)
         mean = mean / 2
         across, down, diagonal = (detail / DETAIL for detail in details)
-        pixels = [
-            mean + across + down + diagonal,
-            mean - across + down - diagonal,
-            mean + across - down - diagonal,
-            mean - across - down + diagonal,
-        ]
+        # Sums of two at a time, as above.
+        above, below, above_change, below_change = mean + down, mean - down, across + diagonal, across - diagonal
+        pixels = [above + above_change, above - above_change, below + below_change, below - below_change]
         blocks = ops.reshape(ops.concatenate(pixels, axis=-1), (-1, height, width, 2, 2, channels // 4))
         turned = ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
         return ops.reshape(turned, (-1, 2 * height, 2 * width, channels // 4))

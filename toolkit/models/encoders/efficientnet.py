@@ -46,11 +46,12 @@ def efficientnet(name: str, height: int, width: int, weights: str) -> keras.Mode
 def _features(base: keras.Model) -> list:
     """What the last block at each stride gives.
 
-    Outputs of blocks, not of their expansion layers: those are six times as wide and double the step.
+    Outputs of blocks, not of their expansion layers: those are six times as wide and double the step. A block ends
+    with its addition, else with its projection, which some of V2 follow with an activation.
     """
     height = base.input.shape[1]
     last = {}
     for layer in base.layers:
-        if layer.name.startswith("block") and layer.name.endswith(("_add", "_project_bn")):
+        if layer.name.startswith("block") and layer.name.endswith(("_add", "_project_bn", "_project_activation")):
             last[height // layer.output.shape[1]] = layer.output
     return [last[stride] for stride in STRIDES]
