@@ -119,6 +119,9 @@ class EnhancerRecipe(Section):
     )
     filters: int = Field(8, ge=1, le=128, description="of each direction")
     layers: int = Field(1, ge=1, le=3, description="recurrent layers, one behind the other")
+    convolution_filters: int = Field(
+        0, ge=0, le=128, description="of a convolution before the recurrent layers and one behind them; 0: none"
+    )
     bidirectional: bool = Field(True, description="read the sequence both ways")
     resolution: Literal["full", "half"] = Field("half", description="half: wavelets of 2 x 2 pixels, nothing lost")
     weights: Path | None = Field(None, description="run or model file whose enhancer is the start")
@@ -249,6 +252,7 @@ class TrainingRecipe(Section):
     warmup_epochs: NonNegative = Field(1.0, description="linear rise of the learning rate; cosine decay follows")
     final_learning_rate: Fraction = Field(0.01, description="fraction of learning_rate at the end of the cosine")
     weight_decay: NonNegative = Field(1e-4, description="of AdamW; not on biases and norms")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of RMSprop; steps grow 1 / (1 - momentum) times as long")
     rates: RatesRecipe = RatesRecipe()
     freezing: FreezingRecipe = FreezingRecipe()
     gradient_clip_norm: float = Field(1.0, gt=0, description="largest global norm of a step's gradient")

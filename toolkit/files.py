@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,37 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise OutputError(f"{path}: can't be written ({reason}); choose another place or free this one") from error
     finally:
         _remove(partial)
+
+
+@contextmanager
+def atomic_folder(path: Path | str, suffixes: Set[str]) -> Iterator[Path]:
+    """A temporary folder that takes the place of `path` once the block is through, also of an earlier result there.
+
+    Args:
+        path: where the finished folder shall be. What lies there is replaced only if it is a folder of nothing but
+            files of these suffixes, as an earlier run leaves it.
+        suffixes: of the files that the block writes, such as `.dcm`.
+
+    Yields:
+        The folder to write to; removed if the block raises, and what was there before stays.
+
+    Raises:
+        OutputError: something else lies there, or the folder can't be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and all(f.is_file() and f.suffix in suffixes for f in path.iterdir())):
+        raise OutputError(f"{path}: holds other things than an earlier result; move it, or choose another place")
+    before = path.parent / f"{PARTIAL}{secrets.token_hex(6)}"
+    try:
+        with atomic_path(path) as partial:
+            partial.mkdir()
+            yield partial
+            if path.exists():
+                path.replace(before)
+    finally:
+        if before.exists() and not path.exists():
+            before.replace(path)
+        _remove(before)
 
 
 def write_json(path: Path | str, data: object) -> None:

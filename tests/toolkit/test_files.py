@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import OutputError
-from toolkit.files import atomic_path, write_csv, write_json
+from toolkit.files import atomic_folder, atomic_path, write_csv, write_json
 
 
 def fail_half_way(target: Path, error: BaseException, file: str | None = None) -> None:
@@ -45,6 +45,38 @@ def test_a_half_written_folder_is_removed_too_when_the_user_interrupts(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fail_half_way(tmp_path / "model", KeyboardInterrupt(), file="weights")
     assert list(tmp_path.iterdir()) == []
+
+
+def fill(folder, *names, error=None):
+    with atomic_folder(folder, {".png"}) as partial:
+        for name in names:
+            (partial / name).write_text(name)
+        if error is not None:
+            raise error
+
+
+def test_a_folder_takes_the_place_of_an_earlier_result_only(tmp_path):
+    fill(tmp_path / "out", "a.png", "b.png")
+    fill(tmp_path / "out", "c.png")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "c.png"]
+    (tmp_path / "out/notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds other things"):
+        fill(tmp_path / "out", "d.png")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["c.png", "notes.txt", "out"]
+
+
+def test_a_folder_that_fails_half_way_leaves_the_earlier_one(tmp_path):
+    fill(tmp_path / "out", "a.png")
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "out", "b.png", error=KeyboardInterrupt())
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "a.png"]
+
+
+def test_an_earlier_folder_comes_back_where_the_new_one_can_not_be_put(tmp_path):
+    fill(tmp_path / "out", "a.png")
+    with pytest.raises(OutputError), atomic_folder(tmp_path / "out", {".png"}) as partial:
+        partial.rmdir()  # as if the disk had lost it
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "a.png"]
 
 
 def test_a_name_of_full_length_can_be_written(tmp_path):

@@ -21,7 +21,7 @@ from toolkit.transforms.spatial import smooth_field
 HEAD_LEVEL = 0.1
 SSIM_SIGMA, SSIM_TRUNCATE = 1.5, 3.5  # windows of 11 x 11 pixels, Wang et al. 2004
 C1, C2 = 0.01**2, 0.03**2
-NOISE_LEVELS = (0.05, 0.10, 0.15)
+NOISE_LEVELS = (0.05, 0.10, 0.15, 0.20)
 DRIFT, BIAS, GHOSTING = 0.2, 0.3, 0.1
 DROPPED_EVERY = 3
 
@@ -44,7 +44,7 @@ class Trial:
 
 
 def trials(clean: np.ndarray, seed: int) -> Iterator[Trial]:
-    """Every kind of damage alone, at fixed strength: Rician noise at three levels, bias field, drift, ghosts,
+    """Every kind of damage alone, at fixed strength: Rician noise at four levels, bias field, drift, ghosts,
     half the resolution, and every third slice missing (filled by linear interpolation).
 
     Args:

@@ -10,8 +10,8 @@ import numpy as np
 import toolkit
 from toolkit.data.sources.dicom import DicomSeries
 from toolkit.data.sources.dicom_header import Frame, distrusted, open_dicom
-from toolkit.errors import OutputError, SourceError
-from toolkit.files import atomic_path
+from toolkit.errors import SourceError
+from toolkit.files import atomic_folder
 
 _MAX_TEXT = 64  # characters of DICOM's long strings
 # Statements about the pixels that were.
@@ -32,12 +32,12 @@ def write_derived_series(series: DicomSeries, volume: np.ndarray, folder: Path, 
         series: what was enhanced; its files must still be there.
         volume: `(columns, rows, slices)` rescaled values, in the polarity of `DicomVolume.data` undone
             (MONOCHROME1 stays MONOCHROME1).
-        folder: to make; must not exist.
+        folder: to make; an earlier result there is replaced.
         model: named in the header.
         zoom: new pixels to one old along rows and columns.
 
     Raises:
-        OutputError: the folder exists, or can't be written.
+        OutputError: the folder holds other things, or can't be written.
         SourceError: a file of the series can't be read, or its header not be taken over.
         ValueError: the volume does not fit.
     """
@@ -45,11 +45,8 @@ def write_derived_series(series: DicomSeries, volume: np.ndarray, folder: Path, 
 
     if volume.shape != (zoom * series.columns, zoom * series.rows, series.n_slices):
         raise ValueError(f"{volume.shape} does not fit {series.columns} x {series.rows} x {series.n_slices}")
-    if folder.exists():
-        raise OutputError(f"{folder}: exists already, and series must not be mixed; remove it or choose another --out")
     series_uid = generate_uid()
-    with atomic_path(folder) as partial:
-        partial.mkdir()
+    with atomic_folder(folder, {".dcm"}) as partial:
         for number, frame in enumerate(series.frames):
             file = _encoded(frame, volume[..., number].T, series_uid, model, zoom)
             (partial / f"{number + 1:04d}.dcm").write_bytes(file)

@@ -13,7 +13,7 @@ from toolkit.data.sources.scan_files import ScanFiles
 from toolkit.data.sources.scans import Scan
 from toolkit.data.sources.volumes import read_volumes
 from toolkit.errors import OutputError
-from toolkit.files import atomic_path
+from toolkit.files import atomic_folder, atomic_path
 from toolkit.inference.derived_series import is_one_file_a_slice, write_derived_series
 from toolkit.inference.slice_enhancer import to_type
 
@@ -178,10 +178,7 @@ def _write_pictures(files: ScanFiles, enhanced: np.ndarray, stem: Path) -> Path:
         with atomic_path(path) as partial:
             partial.write_bytes(_encoded(pages, path))
         return path
-    if stem.exists():
-        raise OutputError(f"{stem}: exists already, and slices must not be mixed; remove it or choose another --out")
-    with atomic_path(stem) as partial:
-        partial.mkdir()
+    with atomic_folder(stem, {".png", ".tif"}) as partial:
         for pictures, page, channels in zip(files.slices, pages, enhanced, strict=True):
             each = [page] if len(pictures) == 1 else list(np.moveaxis(channels, 2, 0))
             for picture, values in zip(pictures, each, strict=True):

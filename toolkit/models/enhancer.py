@@ -19,6 +19,7 @@ import keras
 from toolkit.config import EnhancerRecipe
 from toolkit.layers.cell_moments import CellMoments
 from toolkit.layers.slice_convlstm import KERNEL, SliceConvLSTM
+from toolkit.layers.slice_steps import SliceSteps
 from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.layers.wavelets import FromWavelets, NoiseLevel, ToWavelets
 
@@ -67,13 +68,16 @@ def enhance(slices, recipe: EnhancerRecipe):
 def _gain(slices, recipe: EnhancerRecipe):
     """Relative change of intensity, `(batch, slices, height, width, modalities)`, from moments of cells.
 
-    Two readings: the first compares cells with those of other slices, the second whole slices, since drift
-    changes a slice alike everywhere.
+    Where neighbours are known, also from the steps between them. Two readings: the first compares cells with
+    those of other slices, the second whole slices, since drift changes a slice alike everywhere.
     """
     n_slices, modalities = slices.shape[1], slices.shape[4]
     name = "enhancer_gain"
     x = MergeSlices(name=f"{name}_merge")(slices)
     x = CellMoments(CELL, name=f"{name}_moments")(x)
+    if recipe.kind == "convlstm":
+        steps = SliceSteps(CELL, recipe.bidirectional, name=f"{name}_steps")(slices)
+        x = keras.layers.Concatenate(name=f"{name}_seen")([x, steps])
     x = _convolution(GAIN_FILTERS, "leaky_relu", f"{name}_in")(x)
     for reading in (1, 2):
         x = _read(x, n_slices, recipe.kind, GAIN_FILTERS, recipe.bidirectional, f"{name}_read{reading}")
@@ -96,8 +100,13 @@ def _detail(slices, recipe: EnhancerRecipe):
     if not half:
         noise = keras.layers.UpSampling2D(2, name=f"{name}_noise_full_size")(noise)
     x = seen = keras.layers.Concatenate(name=f"{name}_seen")([wavelets if half else flat, noise])
+    if recipe.convolution_filters:
+        x = before = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_before")(x)
     for layer in range(1, recipe.layers + 1):
         x = _read(x, n_slices, recipe.kind, recipe.filters, recipe.bidirectional, f"{name}_read{layer}")
+    if recipe.convolution_filters:
+        x = keras.layers.Concatenate(name=f"{name}_with_before")([before, x])
+        x = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_behind")(x)
     x = keras.layers.Concatenate(name=f"{name}_with_seen")([seen, x])
     x = _convolution(modalities * (4 if half else 1), None, f"{name}_out", kernel_initializer="zeros")(x)
     if half:

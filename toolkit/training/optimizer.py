@@ -51,6 +51,8 @@ def build_optimizer(recipe: Recipe, model: keras.Model, steps_per_epoch: int) ->
     }
     if training.optimizer == "adamw":
         arguments["weight_decay"] = training.weight_decay
+    else:
+        arguments["momentum"] = training.momentum
     paces = variable_paces(training, model, steps_per_epoch)
     if all(pace == Pace() for pace in paces):
         plain = {"adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}

@@ -16,7 +16,7 @@ FAMILY = [
     {"kind": kind, "resolution": resolution, "layers": layers, "bidirectional": both}
     for kind in KINDS
     for resolution, layers, both in (("half", 1, True), ("full", 1, True), ("half", 3, True), ("half", 2, False))
-]
+] + [{"kind": kind, "convolution_filters": 4} for kind in KINDS]
 
 
 def build(shape=SHAPE, **recipe):

@@ -199,8 +199,20 @@ def test_nothing_takes_the_place_of_an_input_or_of_another_series(tmp_path):
         enhance([tmp_path / "a.nii.gz", tmp_path / "a_enhanced.nii.gz"], model, tmp_path)
     dicom.write_series(tmp_path / "scan", dicom.voxels())
     enhance([tmp_path / "scan"], model, tmp_path / "out")
-    with pytest.raises(SourceError, match="exists already"):
+    (folder,) = (path for path in (tmp_path / "out").glob("*_enhanced") if path.is_dir())
+    (folder / "notes.txt").write_text("of the user")
+    with pytest.raises(SourceError, match="holds other things"):
         enhance([tmp_path / "scan"], model, tmp_path / "out")
+
+
+def test_a_second_run_takes_the_place_of_the_first(tmp_path):
+    model = model_file(tmp_path)
+    files = dicom.write_series(tmp_path / "scan", dicom.voxels())
+    enhance([tmp_path / "scan"], model, tmp_path / "out")
+    (folder,) = (path for path in (tmp_path / "out").glob("*_enhanced") if path.is_dir())
+    (folder / "9999.dcm").write_bytes(b"of a longer series before")
+    enhance([tmp_path / "scan"], model, tmp_path / "out")
+    assert len(list(folder.iterdir())) == len(files)
 
 
 def test_a_model_without_enhancer_is_refused(tmp_path):

@@ -154,10 +154,10 @@ class _Folder:
         volumes = [file for file in files if kinds[file] == "nifti"]
         scans = self._cases(volumes)
         scans += self._stacks([file for file in files if kinds[file] == "picture"])
-        used = {file.parent for scan in scans for file in scan.all_files}
+        used = {file.parent.absolute() for scan in scans for file in scan.all_files}
         # Beside a case lie masks and modalities that the model does not know.
         masks = self._masks(files)
-        alone = [file for file in files if file.parent not in used and file.absolute() not in masks]
+        alone = [file for file in files if file.parent.absolute() not in used and file.absolute() not in masks]
         lone = [file for file in alone if kinds[file] in ("nifti", "picture", "mat")]
         scans += [lone_file(file) for file in lone if not _MASK_NAME.search(safe_name(file.name))]
         dicom = [file for file in files if kinds[file] == "dicom"]

@@ -136,12 +136,14 @@ def test_a_case_that_lacks_a_modality_is_one_for_a_model_that_learned_to_do_with
     assert "t2w" in scan.problem
 
 
-def test_files_are_found_by_the_patterns_the_model_was_trained_with(tmp_path):
+def test_files_are_found_by_the_patterns_the_model_was_trained_with(tmp_path, monkeypatch):
     make(tmp_path / "set", "01/Pre_T1.nii.gz", "01/Pre_FL.nii.gz", "02/Pre_T1.nii.gz", "02/Pre_FL.nii.gz")
     layout = LayoutRecipe(images={"t1c": "{patient}/{visit}_T1.nii.gz", "t2f": "{patient}/{visit}_FL.nii.gz"})
     whole = find_scans([tmp_path / "set"], ("t1c", "t2f"), layout=layout)
     one = find_scans([tmp_path / "set/02"], ("t1c", "t2f"), layout=layout)
     assert [scan.path.name for scan in whole] == ["01", "02"]
+    monkeypatch.chdir(tmp_path)
+    assert len(find_scans([Path("set")], ("t1c", "t2f"), layout=layout)) == 2
     assert [files_of(scan) for scan in one] == [{"t1c": "Pre_T1.nii.gz", "t2f": "Pre_FL.nii.gz"}]
 
 
