@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
-from toolkit.config import Positive, Recipe, Section, check_recipe, load_recipe
+from toolkit.config import Positive, Recipe, Section, check_recipe, differences, flat_values, load_recipe
 from toolkit.errors import RecipeError
 from toolkit.shipped import shipped_folder
 
@@ -39,7 +39,7 @@ class BudgetRecipe(Section):
         return self
 
     def __str__(self) -> str:
-        return f"minutes: {self.minutes:g}" if self.minutes else f"epochs: {self.epochs}"
+        return f"{self.minutes:g} minutes" if self.minutes else f"{self.epochs} epochs"
 
 
 class VariantRecipe(Section):
@@ -151,12 +151,6 @@ def load_comparison(name: str | Path, overrides: Iterable[str] = ()) -> Comparis
     return comparison
 
 
-def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Keys in which two recipes differ, dotted, with both values."""
-    old, new = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
-    return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -192,7 +186,7 @@ def _resolve(recipe: ComparisonRecipe, base: dict[str, Any], name: str, seed: in
     """The recipe of one run: base, changes for all, the zoo's, the variant's own, then what is common to all."""
     variant, origin = recipe.variants[name], f"{origin}: variant {name}"
     for_all, own = _nested(recipe.changes), _nested(variant.changes)
-    taken = [key for key in GIVEN if key in _flat(for_all) or key in _flat(own)]
+    taken = [key for key in GIVEN if key in flat_values(for_all) or key in flat_values(own)]
     if taken:
         raise RecipeError(f"{origin}: set: {taken[0]} follows from budget, seeds and the variant's name; change those")
     budget: Changes = {"minutes": recipe.budget.minutes or 0.0}
@@ -253,13 +247,6 @@ def _check_comparable(comparison: Comparison, path: Path) -> None:
                 f"{path}: variant {variant}: {changed[0]} differs from the reference's, so it would be judged by "
                 "something else; change it for all"
             )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
 
 
 def _explain(error: Any) -> str:

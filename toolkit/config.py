@@ -6,6 +6,7 @@ unknown key is an error, so a typing mistake can't silently change a run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -362,6 +363,20 @@ def check_recipe(values: dict[str, Any], origin: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{origin}: " + "; ".join(_explain(e) for e in error.errors())) from error
+
+
+def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Keys in which two recipes differ, dotted, with both values."""
+    old, new = (flat_values(recipe.model_dump(mode="json")) for recipe in (before, now))
+    return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+
+
+def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested sections under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flat_values(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

@@ -13,7 +13,6 @@ from toolkit.comparison import (
     BudgetRecipe,
     ComparisonRecipe,
     VariantRecipe,
-    differences,
     find_comparison,
     load_comparison,
 )
@@ -160,10 +159,6 @@ def test_the_models_of_the_papers_table_learn_with_the_same_settings():
     assert (table1.training.optimizer, table1.training.learning_rate, table1.loss.focal) == ("adamw", 1e-4, 0.0)
     assert table1.data.batch_windows * table1.data.window.slices == 8
     assert (table1.model.dropout, table1.model.filters) == (0.5, 24)
-
-
-def test_differences_are_told_with_both_values():
-    assert differences(load_recipe("tiny"), load_recipe("tiny", ["seed=2"])) == {"seed": (1, 2)}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolkit.config import Recipe, find_recipe, load_recipe
+from toolkit.config import Recipe, differences, find_recipe, load_recipe
 from toolkit.errors import RecipeError
 from toolkit.shipped import shipped_folder
 
@@ -162,3 +162,7 @@ def test_a_file_at_hand_goes_before_a_recipe_that_ships(recipe_file, tmp_path, m
 def test_a_recipe_can_not_be_changed_once_checked():
     with pytest.raises(ValueError, match="frozen"):
         load_recipe("tiny").seed = 3
+
+
+def test_differences_are_told_with_both_values():
+    assert differences(load_recipe("tiny"), load_recipe("tiny", ["seed=2"])) == {"seed": (1, 2)}

@@ -135,7 +135,7 @@ def _notes(ours: Sequence[Row], context: Context) -> str:
     seeds = ", ".join(map(str, context.seeds))
     notes = [
         f"Foreground only, validation part, {context.empty_mask_rule} where masks are empty. "
-        f"Budget of every run in {context.budget}; {'seeds' if len(context.seeds) > 1 else 'seed'} {seeds}.",
+        f"Budget of every run: {context.budget}; {'seeds' if len(context.seeds) > 1 else 'seed'} {seeds}.",
         f"Intervals: {RESAMPLES} bootstrap resamples of patients; what another seed would change is not in them.",
         "Tests: Wilcoxon's signed-rank test of the patients' mean Dice (over their pictures and all seeds), "
         "two-sided, corrected by Holm for the number of tests.",

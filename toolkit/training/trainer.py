@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from toolkit.config import Recipe, load_recipe
+from toolkit.config import Recipe, differences, load_recipe
 from toolkit.data.pipeline import WindowSet, training_batches, validation_batches
 from toolkit.data.store import Store
 from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
@@ -213,18 +213,7 @@ def _open_run(run: Path, recipe: Recipe, resume: bool) -> None:
         raise ModelError(f"{run}: holds files but no run to resume; give --out another folder")
     before = load_recipe(run / "recipe.yaml")
     if before != recipe:
-        raise UsageError(f"{run}: was made by another recipe ({_difference(before, recipe)}); give --out a new folder")
+        changed = ", ".join(f"{key}: {old} then, {new} now" for key, (old, new) in differences(before, recipe).items())
+        raise UsageError(f"{run}: was made by another recipe ({changed}); give --out a new folder")
     for leftover in run.rglob(f"{PARTIAL}*"):
         leftover.unlink()  # of a write that a kill broke off
-
-
-def _difference(before: Recipe, now: Recipe) -> str:
-    old, new = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
-    return ", ".join(f"{key}: {old.get(key)} then, {new[key]} now" for key in new if old.get(key) != new[key])
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat

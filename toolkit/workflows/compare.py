@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.comparison import LEAKING_SPLIT, Comparison, differences, load_comparison
-from toolkit.config import Recipe, load_recipe
+from toolkit.comparison import LEAKING_SPLIT, Comparison, load_comparison
+from toolkit.config import Recipe, differences, load_recipe
 from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
 from toolkit.files import atomic_path, write_csv, write_json
 

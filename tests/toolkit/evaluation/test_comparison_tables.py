@@ -41,7 +41,7 @@ def context(**changes):
         "labels": LABELS,
         "paper": PAPER,
         "seeds": (1,),
-        "budget": "minutes: 25",
+        "budget": "25 minutes",
         "data": "figshare",
         "empty_mask_rule": "both-empty-is-one",
         "empty_accuracy": 0.9821,
@@ -64,7 +64,7 @@ def test_ours_stand_in_percent_with_intervals_and_the_papers_are_marked_as_the_p
     assert len(ours) == 1 + len(COLUMNS)
     assert cells(text, "*the paper's U-Net*")[0][1:4] == ["*83.45*", "*84.20*", "*88.03*"]
     assert text.count("*the paper's Proposed*") == 1
-    for word in ("both-empty-is-one", "98.21", "minutes: 25", "can't be foreground Jaccard", "`bts-compare compare"):
+    for word in ("both-empty-is-one", "98.21", "25 minutes", "can't be foreground Jaccard", "`bts-compare compare"):
         assert word in text
 
 
