@@ -22,7 +22,10 @@ def enhance(
     model: Annotated[Path, typer.Option(help="Run folder, .keras file, or a name in saved_models/.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-enhanced"),
     fill_missing: Annotated[
-        bool, typer.Option("--fill-missing", help="Fill empty slices between others from their neighbours.")
+        bool,
+        typer.Option(
+            "--fill-missing", help="Fill empty slices, and those a DICOM series lacks, from their neighbours."
+        ),
     ] = False,
     upsample: Annotated[int, typer.Option(callback=_only_two, help="2: twice the resolution in plane.")] = 1,
     spacing: Spacing = None,
@@ -36,7 +39,7 @@ def enhance(
     Examples:
       bts-enhance scan.nii.gz --model runs/enhancer_lgg
       bts-enhance DICOM_FOLDER/ --model runs/figshare --out enhanced
-      bts-enhance stack.nii.gz --model runs/enhancer_lgg --fill-missing
+      bts-enhance DICOM_FOLDER/ --model runs/enhancer_lgg --fill-missing
       bts-enhance slice.png --model runs/figshare --upsample 2
     """
     with one_line_errors(debug):

@@ -20,13 +20,14 @@ _OUTDATED = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelData", "
 
 def is_one_file_a_slice(series: DicomSeries) -> bool:
     """Whether each slice has a file of its own, whose header a derived slice can take over."""
-    return len(series.files) == series.n_slices
+    return len(series.files) == series.n_slices - series.missing.sum()
 
 
 def write_derived_series(series: DicomSeries, volume: np.ndarray, folder: Path, model: str, zoom: int = 1) -> Path:
     """Write one file a slice, uncompressed, with the header of the slice it was made from.
 
-    Series and instances have identifiers of their own; the rescaling stays that of the source.
+    Series and instances have identifiers of their own; the rescaling stays that of the source. A slice that was
+    missing gets the header of the one before it, at its own place.
 
     Args:
         series: what was enhanced; its files must still be there.
@@ -48,12 +49,13 @@ def write_derived_series(series: DicomSeries, volume: np.ndarray, folder: Path, 
     series_uid = generate_uid()
     with atomic_folder(folder, {".dcm"}) as partial:
         for number, frame in enumerate(series.frames):
-            file = _encoded(frame, volume[..., number].T, series_uid, model, zoom)
+            renumbered = number + 1 if series.missing.any() else None
+            file = _encoded(frame, volume[..., number].T, series_uid, model, zoom, renumbered)
             (partial / f"{number + 1:04d}.dcm").write_bytes(file)
     return folder
 
 
-def _encoded(frame: Frame, values: np.ndarray, series_uid: str, model: str, zoom: int) -> bytes:
+def _encoded(frame: Frame, values: np.ndarray, series_uid: str, model: str, zoom: int, number: int | None) -> bytes:
     """A derived slice as a DICOM file."""
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -61,6 +63,10 @@ def _encoded(frame: Frame, values: np.ndarray, series_uid: str, model: str, zoom
     with distrusted(frame.file):
         dataset = open_dicom(frame.file, with_pixels=False)
         _rename(dataset, series_uid, model)
+        if number is not None:
+            dataset.InstanceNumber = number
+        if frame.missing:
+            _move(dataset, frame.position_mm)
         if zoom > 1:
             _refine_grid(dataset, frame, zoom)
         _store(dataset, (values - frame.intercept) / frame.slope)
@@ -88,6 +94,15 @@ def _rename(dataset, series_uid: str, model: str) -> None:
     ending = " enhanced"
     dataset.SeriesDescription = str(dataset.get("SeriesDescription") or "")[: _MAX_TEXT - len(ending)] + ending
     dataset.DerivationDescription = f"brain-tumour-segmentation {toolkit.__version__}, enhancer of {model}"
+
+
+def _move(dataset, position_mm: tuple[float, ...]) -> None:
+    """Put a header to another place; what else it says of the place is taken out."""
+    from pydicom.valuerep import DS
+
+    dataset.ImagePositionPatient = [DS(mm, auto_format=True) for mm in position_mm]
+    if "SliceLocation" in dataset:
+        del dataset.SliceLocation
 
 
 def _refine_grid(dataset, frame: Frame, zoom: int) -> None:

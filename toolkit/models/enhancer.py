@@ -20,6 +20,7 @@ from toolkit.config import EnhancerRecipe
 from toolkit.layers.cell_moments import CellMoments
 from toolkit.layers.slice_convlstm import KERNEL, SliceConvLSTM
 from toolkit.layers.slice_steps import SliceSteps
+from toolkit.layers.slice_walk import SliceWalk
 from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.layers.wavelets import FromWavelets, NoiseLevel, ToWavelets
 
@@ -69,7 +70,8 @@ def _gain(slices, recipe: EnhancerRecipe):
     """Relative change of intensity, `(batch, slices, height, width, modalities)`, from moments of cells.
 
     Where neighbours are known, also from the steps between them. Two readings: the first compares cells with
-    those of other slices, the second whole slices, since drift changes a slice alike everywhere.
+    those of other slices, the second whole slices, since drift changes a slice alike everywhere. What is read of
+    a slice's step from the one before is added up over the window.
     """
     n_slices, modalities = slices.shape[1], slices.shape[4]
     name = "enhancer_gain"
@@ -84,8 +86,16 @@ def _gain(slices, recipe: EnhancerRecipe):
         whole = keras.layers.AveragePooling2D(x.shape[1:3], name=f"{name}_mean{reading}")(x)
         whole = keras.layers.UpSampling2D(x.shape[1:3], name=f"{name}_spread{reading}")(whole)
         x = keras.layers.Concatenate(name=f"{name}_with_mean{reading}")([x, whole])
+    gain = _convolution(modalities, None, f"{name}_out", kernel_initializer="zeros")(x)
+    if recipe.kind == "convlstm":
+        steps = keras.layers.GlobalAveragePooling2D(name=f"{name}_whole")(x)
+        steps = keras.layers.Dense(modalities, kernel_initializer="zeros", name=f"{name}_step")(steps)
+        level = SliceWalk(n_slices, centred=recipe.bidirectional, name=f"{name}_level")(steps)
+        # Spread first: Keras 3.15 takes (n, 1, 1, 1) for a bias of n channels where n is the map's height, too.
+        level = keras.layers.UpSampling2D(gain.shape[1:3], name=f"{name}_level_spread")(level)
+        gain = keras.layers.Add(name=f"{name}_levelled")([gain, level])
     # Between no signal and twice as much.
-    x = _convolution(modalities, "tanh", f"{name}_out", kernel_initializer="zeros")(x)
+    x = keras.layers.Activation("tanh", name=f"{name}_bounded")(gain)
     x = keras.layers.UpSampling2D(CELL, interpolation="bilinear", name=f"{name}_full_size")(x)
     return SplitSlices(n_slices, name=f"{name}_split")(x)
 

@@ -7,13 +7,15 @@ says which modalities, labels and window rule it needs, also to readers without 
 from __future__ import annotations
 
 import json
+import pkgutil
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from toolkit import __version__
+from toolkit import __version__, layers
 from toolkit.config import Recipe
 from toolkit.errors import ModelError
 from toolkit.files import atomic_path
@@ -104,20 +106,15 @@ def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
     info = read_info(path)
     import keras
 
-    # Importing them registers what the file may hold.
-    import toolkit.layers.attention_gate
-    import toolkit.layers.cell_moments
-    import toolkit.layers.correction_cost
-    import toolkit.layers.exclusive
-    import toolkit.layers.place_attention
-    import toolkit.layers.slice_convlstm
-    import toolkit.layers.slices
-    import toolkit.layers.wavelets
-    import toolkit.losses
-    import toolkit.training.picture_dice  # noqa: F401
-
+    _register_layers()
     try:
         return keras.saving.load_model(path, compile=False), info
     except Exception as error:  # Keras raises many kinds on a damaged file
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: can't be loaded ({reason}); train it again with bts-train") from error
+
+
+def _register_layers() -> None:
+    """Make Keras know every layer of ours: importing one registers it."""
+    for module in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+        import_module(module.name)

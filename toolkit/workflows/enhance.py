@@ -46,7 +46,8 @@ def enhance(
         inputs: DICOM, NIfTI, MetaImage, .mat, PNG, TIFF or JPEG files, or folders of them.
         model: see `toolkit.inference.slice_enhancer.SliceEnhancer`.
         out: folder for the results.
-        fill_missing: fill empty slices between others in volumes, before the network sees them.
+        fill_missing: fill empty slices between others in volumes, and slices that a DICOM series lacks, before the
+            network sees them.
         upsample: 1, or 2 for twice the resolution in plane.
         spacing_mm: `(slice, row, column)` distances of scans whose files state none, or a placeholder.
 
@@ -63,7 +64,7 @@ def enhance(
     # What is cheap first: errors about inputs need not wait for TensorFlow.
     _, info = find_enhancer(model)
     data = info.recipe.data
-    scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out)
+    scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out, fill_gaps=fill_missing)
     names = unique_names(scans)
     _keep_inputs(scans, names, out)
     run = _Run(SliceEnhancer(model), model.resolve().name, out, fill_missing, upsample, spacing_mm)
@@ -129,7 +130,9 @@ class _Run:
             self.failed[files.title] = str(error)
             return
         self.read.append(files)
-        self.done[name] = _entry(scan, before, after, limits, missing, written, f"{name}_comparison.png")
+        lacking = [missing, *(series.missing for series in files.series.values())]
+        filled = sorted({int(number) + 1 for slices in lacking for number in np.flatnonzero(slices)})
+        self.done[name] = _entry(scan, before, after, limits, filled, written, f"{name}_comparison.png")
 
     def _prepared(self, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
         """The slices, the missing ones filled where that was asked for, and which those were."""
@@ -145,7 +148,7 @@ def _entry(
     before: np.ndarray,
     after: np.ndarray,
     limits: np.ndarray,
-    missing: np.ndarray,
+    filled: list[int],
     written: WrittenScan,
     picture: str,
 ) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def _entry(
         "problem": written.problem,
         "comparison": picture,
         "shape": list(after.shape[:3]),
-        "filled_slices": (np.flatnonzero(missing) + 1).tolist(),
+        "filled_slices": filled,
         "missing_modalities": [m for m in there if not there[m]],
         "mean_absolute_correction": {m: float(c) for m, c in zip(there, correction, strict=True) if there[m]},
     }

@@ -13,6 +13,7 @@ import toolkit
 from toolkit.config import check_recipe
 from toolkit.errors import ModelError
 from toolkit.layers.attention_gate import AttentionGate
+from toolkit.models.enhancer import build_enhancer
 from toolkit.models.model_file import ENTRY, ModelInfo, load_model, read_info, save_model
 
 INFO = ModelInfo(
@@ -76,6 +77,18 @@ def test_the_model_comes_back_with_it(model, file):
     assert info == INFO
     before, after = (keras.ops.convert_to_numpy(each({"slices": SLICES})["probability"]) for each in (model, loaded))
     np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_a_new_process_knows_every_layer_of_ours(tmp_path):
+    """One that has imported none of them by building a model before."""
+    enhancer = build_enhancer(INFO.recipe.model.enhancer, (2, 32, 32, 2))
+    save_model(enhancer, tmp_path / "enhancer.keras", INFO)
+    load = "import sys; from pathlib import Path; from toolkit.models import model_file; "
+    load += "print(model_file.load_model(Path(sys.argv[1]))[0].count_params())"
+    answer = subprocess.run(
+        [sys.executable, "-c", load, tmp_path / "enhancer.keras"], capture_output=True, text=True, check=False
+    )
+    assert answer.stdout.split() == [str(enhancer.count_params())], answer.stderr
 
 
 def test_it_is_still_a_file_of_keras(file):

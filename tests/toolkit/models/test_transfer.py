@@ -122,9 +122,9 @@ def test_hidden_states_are_not_taken_for_modalities_where_there_are_as_many(tmp_
 
 def with_corrections_alike(model):
     """So that the enhanced modalities, too, are the same picture."""
-    for name in ("enhancer_gain_out", "enhancer_detail_out"):
-        layer = model.get_layer(name)
-        layer.set_weights([np.repeat(w[..., ::3], 3, axis=-1) for w in layer.get_weights()])
+    for layer in model.layers:
+        if layer.name in ("enhancer_gain_out", "enhancer_gain_step", "enhancer_detail_out"):
+            layer.set_weights([np.repeat(w[..., ::3], 3, axis=-1) for w in layer.get_weights()])
     return model
 
 
@@ -139,7 +139,7 @@ def test_from_three_to_one_the_picture_counts_for_all_three(tmp_path):
     assert before.std() > 5e-4  # it has something to say
     assert not transfer.not_loaded
     layers = {name.split("/")[0] for name in transfer.adapted}
-    ends = {f"enhancer_{step}" for step in ("gain_in", "gain_out", "detail_read1", "detail_out")}
+    ends = {f"enhancer_{step}" for step in ("gain_in", "gain_out", "gain_step", "detail_read1", "detail_out")}
     assert layers == {"modalities_to_rgb", "decoder0_conv1", *ends}
 
 
@@ -227,7 +227,7 @@ def test_filters_that_grow_as_the_modalities_do_are_not_taken_for_them(figshare)
     model = build_segmenter(recipe(decoder_filters=[16, 16, 8, 8, 8], enhancer={"filters": 4}), 2)
     transfer = take_over(model, path, ("t1c", "t2f"), ["tumour"])
     layers = {name.split("/")[0] for name in transfer.adapted}
-    assert layers == {"modalities_to_rgb", "enhancer_gain_in", "enhancer_gain_out"}
+    assert layers == {"modalities_to_rgb", "enhancer_gain_in", "enhancer_gain_out", "enhancer_gain_step"}
     assert {(f"decoder4_{part}", "another shape") for part in ("up", "norm1")} <= left(transfer)
 
 

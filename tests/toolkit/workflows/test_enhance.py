@@ -183,6 +183,30 @@ def test_missing_slices_are_interpolated_and_named(tmp_path):
     assert summary["cases"]["p1"]["filled_slices"] == [3, 4]
 
 
+@pytest.mark.parametrize("upsample", [1, 2])
+def test_slices_a_dicom_series_lacks_are_interpolated_and_get_files_of_their_own(tmp_path, upsample):
+    data = dicom.voxels((7, 9, 8))
+    paths = dicom.write_series(tmp_path / "scan", data)
+    gone = [2, 3, 6]
+    for number in gone:
+        paths[number].unlink()
+    with pytest.raises(SourceError, match="find the missing ones"):
+        enhance([tmp_path / "scan"], model_file(tmp_path), tmp_path / "out")
+    summary = enhance([tmp_path / "scan"], model_file(tmp_path), tmp_path / "out", fill_missing=True, upsample=upsample)
+    (case,) = summary["cases"].values()
+    assert case["filled_slices"] == [3, 4, 7]
+    derived = [pydicom.dcmread(file) for file in sorted((tmp_path / "out" / case["enhanced"][0]).iterdir())]
+    assert [one.InstanceNumber for one in derived] == [*range(1, 9)]
+    positions = np.array([one.ImagePositionPatient for one in derived], float)
+    np.testing.assert_allclose(np.diff(positions, axis=0), np.broadcast_to(positions[1] - positions[0], (7, 3)))
+    if upsample == 1:
+        there = [0, 1, 4, 5, 7]
+        expected = interp1d(there, data[..., there].astype(np.float32), axis=2)(np.arange(8))
+        after = np.stack([one.pixel_array.T for one in derived], axis=2)
+        np.testing.assert_allclose(after, expected, atol=1)
+        np.testing.assert_allclose(positions, [dicom.position_mm(number) for number in range(8)], atol=1e-3)
+
+
 def test_a_broken_scan_is_named_and_the_rest_is_finished(tmp_path):
     save_volume(tmp_path / "good.nii.gz", RNG.integers(0, 900, SHAPE).astype(np.int16))
     (tmp_path / "bad.nii.gz").write_bytes(b"no volume")

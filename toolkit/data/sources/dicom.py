@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.data.missing_slices import fill_missing
 from toolkit.data.sources.dicom_header import MAX_VOXELS, Frame, Header, read_header
 from toolkit.data.sources.dicom_pixels import read_frames
 from toolkit.data.sources.dicom_stacks import Findings, by_file, sort_into_stacks, stack_affine
@@ -23,7 +24,7 @@ class DicomSeries:
     """One stack of parallel, evenly spaced slices of a DICOM series.
 
     Args:
-        frames: the slices, sorted by position along their normal.
+        frames: the slices, sorted by position along their normal; of missing ones, what stands for them.
         patient: PatientID; empty where the files name none.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID; stacks of one series share it.
@@ -57,8 +58,13 @@ class DicomSeries:
 
     @property
     def n_slices(self) -> int:
-        """Number of slices."""
+        """Number of slices, with those that are missing."""
         return len(self.frames)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """`(slices,)` bool, which slices were not found."""
+        return np.array([frame.missing for frame in self.frames])
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def find_series(files: Iterable[Path], findings: Findings | None = None) -> list[DicomSeries]:
+def find_series(files: Iterable[Path], findings: Findings | None = None, fill_gaps: bool = False) -> list[DicomSeries]:
     """Sort DICOM files into stacks, one for each volume that they hold.
 
     Slices belong together that share series, orientation and size; where positions
@@ -99,6 +105,8 @@ def find_series(files: Iterable[Path], findings: Findings | None = None) -> list
             series (`mixed-patients`), of copies of slices (`duplicate-slice`, a warning), of
             different slices at one position (`slice-conflict`) and of uneven spacing
             (`slice-gap`). A stack with an error is left out; of a localizer, errors are warnings.
+        fill_gaps: take whole slices that are missing for slices that `read_series` interpolates, as long as
+            they are fewer than those that are there.
 
     Returns:
         In the order of their first files.
@@ -116,11 +124,11 @@ def find_series(files: Iterable[Path], findings: Findings | None = None) -> list
         if header := _header(file, told):
             by_series.setdefault(header.series_uid, []).append(header)
     trusted = [headers for headers in by_series.values() if _is_of_one_patient(headers, told)]
-    return [series for headers in trusted for series in _stacks(headers, told)]
+    return [series for headers in trusted for series in _stacks(headers, told, fill_gaps)]
 
 
 def read_series(series: DicomSeries) -> DicomVolume:
-    """Read the voxels of a series.
+    """Read the voxels of a series; slices that are missing are interpolated from their neighbours.
 
     Raises:
         SourceError: a file is gone, damaged or cut short; its transfer syntax can't be
@@ -142,6 +150,9 @@ def read_series(series: DicomSeries) -> DicomVolume:
                 raise SourceError(f"{file}: has changed while it was read; read the folder again")
             frame = series.frames[wanted[index]]
             data[..., wanted[index]] = (pixels * frame.slope + frame.intercept if scaled else pixels).T
+    if series.missing.any():
+        filled = fill_missing(data.T[..., None], series.missing)[..., 0].T
+        data[:] = filled if scaled else np.rint(filled)
     if first.photometric == "MONOCHROME1":
         # Low values are shown bright. Integers may wrap on the way; the result lies within their range.
         data = data.max() - data + data.min()
@@ -182,11 +193,11 @@ def _is_of_one_patient(headers: list[Header], findings: Findings) -> bool:
     return True
 
 
-def _stacks(headers: list[Header], findings: Findings) -> Iterator[DicomSeries]:
+def _stacks(headers: list[Header], findings: Findings, fill_gaps: bool) -> Iterator[DicomSeries]:
     header_of = {header.frames[0].file: header for header in headers}
     frames = [frame for header in headers for frame in header.frames]
     tell = findings.warn if headers[0].is_localizer else findings.error
-    for stack in sort_into_stacks(frames, findings, tell):
+    for stack in sort_into_stacks(frames, findings, tell, fill_gaps):
         header = header_of[stack[0].file]
         yield DicomSeries(
             frames=stack,

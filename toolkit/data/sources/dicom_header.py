@@ -75,6 +75,7 @@ class Frame:
         slope: stored values are multiplied by it,
         intercept: then this is added.
         traits: what may tell it from other frames at its position, by the names in `TRAITS`.
+        missing: no such slice was found; it stands for one, with the header of the slice before it.
     """
 
     file: Path
@@ -90,6 +91,7 @@ class Frame:
     slope: float
     intercept: float
     traits: dict[str, str]
+    missing: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -41,17 +42,21 @@ class Findings(Protocol):
         """Worth knowing, but nothing is left out for it that was not there twice."""
 
 
-def sort_into_stacks(frames: Iterable[Frame], findings: Findings, tell: Tell) -> Iterator[tuple[Frame, ...]]:
+def sort_into_stacks(
+    frames: Iterable[Frame], findings: Findings, tell: Tell, fill_gaps: bool = False
+) -> Iterator[tuple[Frame, ...]]:
     """The usable stacks among the frames of one series, each sorted along its normal.
 
     Args:
         frames: in any order.
         findings: is told of copies of slices.
         tell: is told why a stack is unusable (`slice-conflict`, `slice-gap`, `unreadable`).
+        fill_gaps: where whole slices are missing, put frames that say so in their places.
     """
     for parallel in _parallel_stacks(frames):
         for stack in _split_repeats(parallel):
             single = _one_a_position(stack, findings, tell)
+            single = _with_missing(single) if fill_gaps else single
             if single and _is_even(single, tell):
                 yield tuple(single)
 
@@ -151,11 +156,26 @@ def _digests(frames: list[Frame], tell: Tell) -> dict[tuple[Path, int], bytes] |
 
 
 def by_file(frames: Sequence[Frame]) -> dict[Path, dict[int, int]]:
-    """For each file, index in the file to index in `frames`."""
+    """For each file, index in the file to index in `frames`; what is missing is in none."""
     files: dict[Path, dict[int, int]] = {}
     for number, frame in enumerate(frames):
-        files.setdefault(frame.file, {})[frame.index] = number
+        if not frame.missing:
+            files.setdefault(frame.file, {})[frame.index] = number
     return files
+
+
+def _with_missing(stack: list[Frame]) -> list[Frame]:
+    """The stack with a frame at each place left empty, where these are fewer than the slices."""
+    gaps = np.diff(_heights_mm(stack))
+    steps = np.rint(gaps / gaps.min(initial=np.inf))
+    even = np.allclose(gaps, steps * gaps.min(initial=np.inf), rtol=UNEVEN_PART, atol=UNEVEN_MM)
+    if not even or steps.sum() - len(gaps) >= len(stack):
+        return stack
+    filled = []
+    for frame, behind, step in zip(stack, stack[1:], steps.astype(int), strict=False):
+        places = np.linspace(frame.position_mm, behind.position_mm, step, endpoint=False)[1:]
+        filled += [frame, *(replace(frame, position_mm=tuple(map(float, mm)), missing=True) for mm in places)]
+    return [*filled, stack[-1]]
 
 
 def _is_even(stack: list[Frame], tell: Tell) -> bool:

@@ -93,6 +93,7 @@ def find_scans(
     allow_missing: bool = False,
     layout: LayoutRecipe | None = None,
     skip: Path | None = None,
+    fill_gaps: bool = False,
 ) -> list[ScanFiles]:
     """The scans among what a user named: files as given, folders searched recursively.
 
@@ -107,6 +108,7 @@ def find_scans(
         allow_missing: a case need not have all of them.
         layout: patterns the model was trained with.
         skip: a folder not to look into: where the command writes its own masks.
+        fill_gaps: see `find_series`.
 
     Raises:
         SourceError: an input is missing, of no accepted kind, or a folder that
@@ -117,12 +119,12 @@ def find_scans(
     slices = [path for path in paths if os.path.isfile(path) and _kind_or_none(path) == "dicom"]
     for path in paths:
         if os.path.isdir(path):
-            finder = _Folder(path, tuple(modalities), allow_missing, layout)
+            finder = _Folder(path, tuple(modalities), allow_missing, layout, fill_gaps)
             scans = finder.scans(sorted(_walk(path, skip), key=lambda file: natural_key(str(file.relative_to(path)))))
             if not scans:
                 raise SourceError(f"{path}: no scan found in this folder; accepted: {ACCEPTED}")
         elif path in slices:
-            scans = _dicom_scans(slices, modalities, allow_missing) if path == slices[0] else []
+            scans = _dicom_scans(slices, modalities, allow_missing, fill_gaps) if path == slices[0] else []
             if path == slices[0] and not scans:
                 raise SourceError(f"{path}: DICOM, but no scan (a report, mask or screen shot); give the scan's slices")
         elif os.path.exists(path):
@@ -148,6 +150,7 @@ class _Folder:
     modalities: tuple[str, ...]
     allow_missing: bool
     layout: LayoutRecipe | None
+    fill_gaps: bool
 
     def scans(self, files: list[Path]) -> list[ScanFiles]:
         kinds = {file: _kind_or_none(file) for file in files}
@@ -161,7 +164,7 @@ class _Folder:
         lone = [file for file in alone if kinds[file] in ("nifti", "picture", "mat")]
         scans += [lone_file(file) for file in lone if not _MASK_NAME.search(safe_name(file.name))]
         dicom = [file for file in files if kinds[file] == "dicom"]
-        return scans + _dicom_scans(dicom, self.modalities, self.allow_missing)
+        return scans + _dicom_scans(dicom, self.modalities, self.allow_missing, self.fill_gaps)
 
     def _cases(self, volumes: list[Path]) -> list[ScanFiles]:
         """Cases of several files, by the layout of the model or the names of BraTS."""
@@ -212,11 +215,11 @@ class _Folder:
         ]
 
 
-def _dicom_scans(files: list[Path], modalities: Sequence[str], allow_missing: bool) -> list[ScanFiles]:
+def _dicom_scans(files: list[Path], modalities: Sequence[str], allow_missing: bool, fill_gaps: bool) -> list[ScanFiles]:
     """The scans of each study among DICOM files, and what can't be read."""
     problems = _Problems()
     studies: dict[tuple[str, str], list[DicomSeries]] = {}
-    for series in find_series(files, problems):
+    for series in find_series(files, problems, fill_gaps):
         studies.setdefault((series.patient, series.study_uid), []).append(series)
     scans = [scan for study in studies.values() for scan in _scans_of_study(study, modalities, allow_missing)]
     return scans + [

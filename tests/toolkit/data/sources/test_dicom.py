@@ -249,6 +249,27 @@ def test_a_missing_slice_is_named_by_its_neighbours(tmp_path):
     assert "5 mm apart, but 10 mm from -7.125 to 2.875 mm" in finding.message
 
 
+def test_slices_that_are_missing_are_filled_where_asked_for(tmp_path):
+    data = files.voxels((7, 9, 6))
+    paths = files.write_series(tmp_path, data, RescaleSlope="2", RescaleIntercept="-3")
+    paths[2].unlink()
+    (series,) = find_series(tmp_path.iterdir(), fill_gaps=True)
+    assert series.missing.tolist() == [False, False, True, False, False, False]
+    volume = read_series(series)
+    expected = 2.0 * data - 3
+    expected[..., 2] = (expected[..., 1] + expected[..., 3]) / 2
+    np.testing.assert_allclose(volume.data, expected, rtol=1e-6)
+    (whole,) = find_series(files.write_series(tmp_path / "whole", data))
+    np.testing.assert_allclose(volume.affine, whole.affine, atol=1e-5)
+
+
+def test_a_slice_far_away_is_no_reason_to_invent_others(tmp_path):
+    for path in files.write_series(tmp_path, files.voxels((7, 9, 31)))[3:30]:
+        path.unlink()
+    with pytest.raises(SourceError, match="find the missing ones"):
+        find_series(sorted(tmp_path.iterdir()), fill_gaps=True)
+
+
 def test_a_tilted_gantry_is_refused_as_no_straight_stack(tmp_path):
     def tilt(dataset, number):
         dataset.ImagePositionPatient = files.decimals(files.position_mm(number) + number * files.TILT[:, 1])
