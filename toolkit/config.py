@@ -202,8 +202,8 @@ class LossRecipe(Section):
 class DegradationRecipe(Section):
     """What is done to clean slices when an enhancer is pre-trained; intensities are of the range 0-1."""
 
-    probability: Fraction = Field(0.6, description="chance of each kind, drawn for each on its own")
-    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise")
+    probability: Fraction = Field(0.6, description="chance of each kind but noise, drawn for each on its own")
+    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise; each window has some")
     bias_field: float = Field(0.3, ge=0, lt=1, description="largest relative amplitude of a smooth field")
     drift: float = Field(0.3, ge=0, lt=1, description="largest relative change of a slice's intensity")
     ghosting: float = Field(0.15, ge=0, lt=1, description="largest amplitude of shifted copies, as motion leaves them")
@@ -215,6 +215,7 @@ class PretrainingRecipe(Section):
     """Learning to undo damage: used where `task` is `enhance`."""
 
     degradation: DegradationRecipe = DegradationRecipe()
+    crop: int = Field(0, ge=0, multiple_of=16, description="side in pixels of squares to learn from; 0: whole slices")
     l1: NonNegative = Field(1.0, description="weight of the mean absolute error")
     ssim: NonNegative = Field(0.2, description="weight of 1 - SSIM")
 
@@ -293,6 +294,12 @@ class Recipe(Section):
     def _an_enhancer_to_train(self) -> Recipe:
         if self.task == "enhance" and self.model.enhancer.kind == "none":
             raise ValueError("task enhance needs a model.enhancer.kind other than none")
+        return self
+
+    @model_validator(mode="after")
+    def _squares_inside_slices(self) -> Recipe:
+        if self.pretraining.crop > self.data.image_size:
+            raise ValueError(f"pretraining.crop is larger than data.image_size ({self.data.image_size})")
         return self
 
     def to_yaml(self) -> str:

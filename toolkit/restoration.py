@@ -11,11 +11,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from toolkit.data.intensity import HEAD_LEVEL
+
 # Of intensities in 0-1; Wang et al. 2004, section III-B.
 C1, C2 = 0.01**2, 0.03**2
 SSIM_WINDOW, SSIM_STEP = 7, 4
 PIXELS = (2, 3, 4)
-HEAD_LEVEL, AIR_WEIGHT = 0.1, 0.1
+AIR_WEIGHT = 0.1
 
 
 def restoration_loss(truth, restored, l1: float, ssim: float):

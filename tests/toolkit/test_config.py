@@ -97,6 +97,7 @@ def test_a_value_that_is_not_allowed_is_named_with_its_key(override, key, value)
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
+        (["data.image_size=32", "pretraining.crop=64"], "pretraining.crop is larger than data.image_size (32)"),
         (["data.window.halo=2"], "2 * halo must be below slices, got halo 2 and slices 4"),
         (["loss.dice=0", "loss.focal=0"], "dice and focal can't both be 0"),
         (["loss.class_weights=[1, 2]"], "loss.class_weights needs 1 values, got 2"),

@@ -11,6 +11,7 @@ import numpy as np
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.0
 CLIP = 1.5
+HEAD_LEVEL = 0.1  # of intensities in 0-1: below it, inside the range of a case, lies air
 
 
 def intensity_range(images: np.ndarray) -> np.ndarray:

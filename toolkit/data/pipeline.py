@@ -23,7 +23,7 @@ from toolkit.errors import StoreError
 from toolkit.transforms.degradation import degrade
 from toolkit.transforms.intensity import change_intensity
 from toolkit.transforms.modalities import drop_modalities
-from toolkit.transforms.spatial import draw_spatial
+from toolkit.transforms.spatial import draw_spatial, random_square
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -50,6 +50,9 @@ class WindowSet:
         restores = recipe.task == "enhance"
         self.target = "enhanced" if restores else "probability"
         self.target_channels = len(store.index.modalities) if restores else len(recipe.model.regions)
+        size, crop = recipe.data.image_size, recipe.pretraining.crop if restores else 0
+        self.size = crop or size
+        self.crops = (size // self.size) ** 2
         rule = recipe.data.window
         self.windows: list[tuple[Span, Grid, Window]] = [
             (span, grid, window)
@@ -59,7 +62,8 @@ class WindowSet:
         ]
 
     def __len__(self) -> int:
-        return len(self.windows)
+        """Windows; where squares are learned from, as often as these fit into a slice."""
+        return len(self.windows) * self.crops
 
     def load(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One window, ready for the model.
@@ -69,12 +73,12 @@ class WindowSet:
             number: of the window.
 
         Returns:
-            Slices `(S, size, size, modalities)`; what is to be learned of them, that is truth
-            `(S, size, size, regions)`, or the slices before damage where the task is to enhance,
-            both float32; and weights `(S,)`: in training 1 for every real slice (each has a truth to
-            learn from), else 1 for the slices that count by the halo rule.
+            Slices `(S, size, size, modalities)`, of the recipe's size or of its squares; what is to be
+            learned of them, that is truth `(S, size, size, regions)`, or the slices before damage where
+            the task is to enhance, both float32; and weights `(S,)`: in training 1 for every real slice
+            (each has a truth to learn from), else 1 for the slices that count by the halo rule.
         """
-        span, grid, window = self.windows[number]
+        span, grid, window = self.windows[number % len(self.windows)]
         n_modalities = span.case.shape[3]
 
         def read(indices: np.ndarray) -> np.ndarray:
@@ -90,6 +94,7 @@ class WindowSet:
             slices, truth = augment_window(rng, self.recipe.augmentation, slices, truth)
             slices = drop_modalities(rng, self.recipe.augmentation.modality_dropout, slices)
         if self.recipe.task == "enhance":
+            slices = random_square(rng, slices, self.size) if self.size < slices.shape[1] else slices
             # Validation windows are damaged, too, but in every epoch alike.
             slices, truth = degrade(rng, self.recipe.pretraining.degradation, slices), slices
         weights = window.real if self.augment else window.counts
@@ -145,7 +150,7 @@ def _batches(window_set: WindowSet, order, n_windows: int) -> tf.data.Dataset:
     import tensorflow as tf
 
     recipe = window_set.recipe
-    n_slices, size = recipe.data.window.slices, recipe.data.image_size
+    n_slices, size = recipe.data.window.slices, window_set.size
     modalities, target = len(window_set.store.index.modalities), window_set.target
 
     def load(epoch, number):

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from toolkit.data.intensity import CLIP
+from toolkit.data.intensity import CLIP, HEAD_LEVEL
 from toolkit.data.missing_slices import fill_missing
 from toolkit.data.windows import windows
 from toolkit.evaluation.statistics import bootstrap_interval
 from toolkit.transforms.degradation import doubled, ghosted, halved, rician
 from toolkit.transforms.spatial import smooth_field
 
-# Of intensities in 0-1. Below it, inside the range of a case, lies air.
-HEAD_LEVEL = 0.1
 SSIM_SIGMA, SSIM_TRUNCATE = 1.5, 3.5  # windows of 11 x 11 pixels, Wang et al. 2004
 C1, C2 = 0.01**2, 0.03**2
 NOISE_LEVELS = (0.05, 0.10, 0.15, 0.20)

@@ -38,12 +38,7 @@ class SliceEnhancer:
 
     def __init__(self, path: Path) -> None:
         self.path, self.info = find_enhancer(path)
-        trained, _ = load_model(self.path)
-        self._weights = {
-            layer.name: layer.get_weights()
-            for layer in trained.layers
-            if layer.name.startswith("enhancer") and layer.weights
-        }
+        self._trained, _ = load_model(self.path)
         self._model: keras.Model | None = None
 
     def enhance(
@@ -92,16 +87,13 @@ class SliceEnhancer:
 
     def _network(self, height: int, width: int) -> keras.Model:
         """The network for slices of this size, padded; that of the last scan is kept."""
-        from toolkit.models.enhancer import build_enhancer
+        from toolkit.models.enhancer import resized_enhancer
 
         recipe = self.info.recipe
         padded = (height + -height % MULTIPLE, width + -width % MULTIPLE)
         shape = (recipe.data.window.slices, *padded, len(self.info.modalities))
         if self._model is None or self._model.input["slices"].shape[1:] != shape:
-            self._model = build_enhancer(recipe.model.enhancer, shape)
-            for layer in self._model.layers:
-                if layer.weights:
-                    layer.set_weights(self._weights[layer.name])
+            self._model = resized_enhancer(self._trained, recipe.model.enhancer, shape)
         return self._model
 
 

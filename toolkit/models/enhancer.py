@@ -45,6 +45,21 @@ def build_enhancer(recipe: EnhancerRecipe, shape: tuple[int, int, int, int]) -> 
     return keras.Model({"slices": slices}, {"enhanced": enhanced}, name="enhancer")
 
 
+def resized_enhancer(trained: keras.Model, recipe: EnhancerRecipe, shape: tuple[int, int, int, int]) -> keras.Model:
+    """The enhancer of a trained model, for slices of another size.
+
+    Args:
+        trained: an enhancer, or a segmenter that has one.
+        recipe: its kind and size.
+        shape: see `build_enhancer`.
+    """
+    model = build_enhancer(recipe, shape)
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(trained.get_layer(layer.name).get_weights())
+    return model
+
+
 def enhance(slices, recipe: EnhancerRecipe):
     """Put the enhancer of a recipe behind a tensor of slices.
 

@@ -106,7 +106,8 @@ def compile_model(recipe: Recipe, store: Store) -> keras.Model:
 def _parts(recipe: Recipe, modalities: int) -> tuple[keras.Model, dict[str, Any], dict[str, Any]]:
     """Model of the recipe's task, with loss and metric of its output."""
     if recipe.task == "enhance":
-        size, weights = recipe.data.image_size, recipe.pretraining
+        weights = recipe.pretraining
+        size = weights.crop or recipe.data.image_size
         model = build_enhancer(recipe.model.enhancer, (recipe.data.window.slices, size, size, modalities))
         draw_initial_weights(model, recipe.seed, keep_encoder=False)
         return model, {"enhanced": RestorationLoss(weights.l1, weights.ssim)}, {"enhanced": [PeakSignalToNoise()]}

@@ -19,7 +19,7 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
 
     In the order in which they come about: coil (bias field), scanner (drift), patient (ghosts),
     a coarse matrix (blur), receiver (noise, of what has been measured: before a coarse matrix is
-    interpolated), and slices that were never taken.
+    interpolated; no scan is without), and slices that were never taken.
 
     Args:
         rng: its state decides all.
@@ -44,7 +44,7 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
         result = ghosted(result, rng.uniform(0, recipe.ghosting), int(rng.choice(GHOSTS)), axis=int(rng.integers(1, 3)))
     coarse = happens(recipe.blur)
     result = halved(result) if coarse else result
-    if happens(recipe.noise):
+    if recipe.noise:
         result = rician(rng, result, rng.uniform(0, recipe.noise))
     result = doubled(result) if coarse else result
     if n_slices > 2 and happens(recipe.dropped):

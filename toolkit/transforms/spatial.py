@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 
 from toolkit.config import AugmentationRecipe
+from toolkit.data.intensity import HEAD_LEVEL
+
+SQUARES_DRAWN, HEAD_SHARE = 10, 0.5
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,26 @@ def draw_spatial(rng: np.random.Generator, recipe: AugmentationRecipe, size: int
         strength = rng.uniform(0, recipe.elastic_pixels) * size / 128
         x, y = x + strength * smooth_field(rng, size), y + strength * smooth_field(rng, size)
     return SpatialChange(x.astype(np.float32), y.astype(np.float32))
+
+
+def random_square(rng: np.random.Generator, images: np.ndarray, side: int) -> np.ndarray:
+    """A square of all slices, half of it inside the head where one of a few draws is.
+
+    Args:
+        rng: its state decides which.
+        images: `(slices, height, width, modalities)`, normalised.
+        side: of the square in pixels, no longer than height and width.
+
+    Returns:
+        `(slices, side, side, modalities)`, a view.
+    """
+    _, height, width, _ = images.shape
+    for _ in range(SQUARES_DRAWN):
+        top, left = rng.integers(0, (height - side + 1, width - side + 1))
+        square = images[:, top : top + side, left : left + side]
+        if (square.mean(axis=-1) > HEAD_LEVEL).mean() > HEAD_SHARE:
+            break
+    return square
 
 
 def smooth_field(rng: np.random.Generator, size: int, knots: int = 5) -> np.ndarray:

@@ -15,6 +15,7 @@ from toolkit.data.store import Store
 from toolkit.evaluation.restoration import Trial, judge_restoration, restore_by_windows, summarise, trials
 from toolkit.files import write_csv, write_json
 from toolkit.inference.predictor import find_model
+from toolkit.models.enhancer import resized_enhancer
 from toolkit.models.model_file import load_model
 from toolkit.pictures import panel, save_png, stack, to_grey
 from toolkit.progress import track
@@ -69,8 +70,10 @@ def clean_cases(store: Store, part: str, recipe: Recipe) -> Iterator[tuple[str, 
 
 def enhancer_method(path: Path) -> tuple[Callable[[Trial], np.ndarray], Recipe]:
     """An enhancer as a method of restoration, and its recipe."""
-    model, info = load_model(path)
-    window = info.recipe.data.window
+    trained, info = load_model(path)
+    size, window = info.recipe.data.image_size, info.recipe.data.window
+    shape = (window.slices, size, size, len(info.modalities))
+    model = resized_enhancer(trained, info.recipe.model.enhancer, shape)
 
     def restore(trial: Trial) -> np.ndarray:
         return restore_by_windows(

@@ -203,6 +203,26 @@ def test_an_enhancer_learns_to_get_the_undamaged_slices_back(store):
     assert targets["enhanced"].shape == inputs["slices"].shape
 
 
+def test_an_enhancer_may_learn_from_squares_as_many_as_fit_into_the_slices(store):
+    values = ("task=enhance", "augmentation.probability=0", "pretraining.degradation.noise=0.1")
+    whole, mine = recipe(*values), recipe(*values, "pretraining.crop=16")
+    everything, squares = (WindowSet(store, "train", each, augment=True) for each in (whole, mine))
+    assert len(squares) == 4 * len(everything)
+    n_windows = len(everything)
+    of_one_window = [squares.load(0, number) for number in range(0, len(squares), n_windows)]
+    clean = everything.load(0, 0)[1]
+    for damaged, square, weights in of_one_window:
+        assert damaged.shape == square.shape == (*clean.shape[:1], 16, 16, *clean.shape[3:])
+        assert weights.shape == clean.shape[:1]
+        places = np.lib.stride_tricks.sliding_window_view(clean, (16, 16), axis=(1, 2))
+        same = (places == square[:, None, None].transpose(0, 1, 2, 5, 3, 4)).all(axis=(0, 3, 4, 5))
+        assert same.any()
+        assert not np.array_equal(damaged, square)
+    assert len({square.tobytes() for _, square, _ in of_one_window}) > 1
+    (inputs, targets, _) = next(iter(training_batches(store, mine)[0]))
+    assert inputs["slices"].shape == targets["enhanced"].shape == (mine.data.batch_windows, *of_one_window[0][0].shape)
+
+
 def test_validation_windows_are_damaged_alike_in_every_pass(store):
     mine = recipe("task=enhance")
     one, other = (list(validation_batches(store, mine)) for _ in range(2))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from toolkit.config import EnhancerRecipe
-from toolkit.models.enhancer import build_enhancer
+from toolkit.models.enhancer import build_enhancer, resized_enhancer
 
 N_SLICES, SIZE = 4, 32
 SHAPE = (N_SLICES, SIZE, SIZE, 2)
@@ -87,9 +87,11 @@ def test_the_cnn_has_as_many_weights_as_the_convlstm_it_is_compared_with():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_one_size_and_length_fit_another(kind):
-    model, longer = trained(kind=kind), build((6, 2 * SIZE, SIZE, 2), kind=kind)
-    longer.set_weights(model.get_weights())
-    assert longer({"slices": np.zeros((1, 6, 2 * SIZE, SIZE, 2))})["enhanced"].shape == (1, 6, 2 * SIZE, SIZE, 2)
+    model, shape = trained(kind=kind), (6, 2 * SIZE, SIZE, 2)
+    longer = resized_enhancer(model, EnhancerRecipe(kind=kind, filters=2), shape)
+    assert longer({"slices": np.zeros((1, *shape))})["enhanced"].shape == (1, *shape)
+    for one, other in zip(model.get_weights(), longer.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_gain_can_neither_turn_signal_over_nor_more_than_double_it():

@@ -22,13 +22,20 @@ def damaged(**kinds):
 
 def test_with_everything_off_nothing_changes():
     np.testing.assert_array_equal(damaged(), CLEAN)
-    np.testing.assert_array_equal(degrade(rng(), DegradationRecipe(probability=0), CLEAN), CLEAN)
+    np.testing.assert_array_equal(degrade(rng(), DegradationRecipe(probability=0, noise=0), CLEAN), CLEAN)
 
 
 @pytest.mark.parametrize("signal", [0.0, 0.1, 0.5])
 def test_noise_has_the_rice_distribution(signal):
     sample = rician(rng(), np.full((1, 100, 100, 1), signal, np.float32), 0.1).ravel()
     assert stats.kstest(sample, stats.rice(signal / 0.1, scale=0.1).cdf).pvalue > 0.01
+
+
+def test_every_window_has_some_noise_and_its_level_differs():
+    recipe = DegradationRecipe(**{**NOTHING, "noise": 0.2, "probability": 0})
+    levels = [np.abs(degrade(rng(seed), recipe, CLEAN) - CLEAN).mean() for seed in range(20)]
+    assert min(levels) > 0
+    assert max(levels) > 5 * min(levels)
 
 
 def test_drift_is_one_factor_a_slice_within_its_range():

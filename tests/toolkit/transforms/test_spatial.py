@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import center_of_mass
 
 from toolkit.config import AugmentationRecipe
-from toolkit.transforms.spatial import draw_spatial, smooth_field
+from toolkit.transforms.spatial import draw_spatial, random_square, smooth_field
 
 STILL = {"rotation_degrees": 0, "flip": False, "zoom": 0, "shift": 0, "elastic_pixels": 0}
 SIZE = 65
@@ -122,6 +122,29 @@ def test_the_values_of_a_mask_stay_what_they_are():
         moved_labels = draw_spatial(np.random.default_rng(seed), AugmentationRecipe(), SIZE).mask(labels)
         assert set(np.unique(moved_labels)) <= {0, 1, 2, 3}
         assert not np.array_equal(moved_labels, labels)
+
+
+def test_a_square_is_the_same_place_of_all_slices_and_inside_the_head():
+    rows, columns = np.indices((64, 64))
+    head = (np.hypot(rows - 44, columns - 44) < 16).astype(np.float32)
+    images = np.arange(1, 6, dtype=np.float32).reshape(-1, 1, 1, 1) * head[None, ..., None].repeat(2, axis=-1)
+    squares = [random_square(np.random.default_rng(seed), images, 16) for seed in range(20)]
+    assert {square.shape for square in squares} == {(5, 16, 16, 2)}
+    for square in squares:
+        np.testing.assert_array_equal(square, np.arange(1, 6).reshape(-1, 1, 1, 1) * square[:1, ..., :1].repeat(2, -1))
+    inside = np.array([square[0].mean() for square in squares])
+    # By chance an eighth of the places has so much of the head; ten draws miss it in a quarter of cases.
+    assert (inside > 0.5).mean() > 0.6
+    assert len(set(inside)) > 10
+
+
+def test_squares_lie_everywhere_where_there_is_no_head_and_may_be_the_whole():
+    images = np.zeros((1, 32, 32, 1), np.float32)
+    images[0, ..., 0] = np.indices((32, 32)).sum(axis=0) / 1e6
+    corners = {round(float(random_square(np.random.default_rng(s), images, 16)[0, 0, 0, 0] * 1e6)) for s in range(300)}
+    assert min(corners) <= 1
+    assert max(corners) >= 31
+    np.testing.assert_array_equal(random_square(np.random.default_rng(1), images, 32), images)
 
 
 @pytest.mark.parametrize("knots", [3, 5])
