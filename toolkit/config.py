@@ -66,6 +66,9 @@ class DataRecipe(Section):
         "by_patient", description="the leaking one only shows what leaking does"
     )
     fold: int = Field(0, ge=0, le=4, description="validation fold where split is folds")
+    training_patients: int = Field(
+        0, ge=0, description="learn from so many patient groups of the training part, drawn by the seed; 0: all"
+    )
     image_size: int = Field(128, ge=32, le=1024, multiple_of=32, description="height and width in pixels")
     spacing_mm: tuple[Positive, Positive, Positive] | None = Field(
         None, description="resample to slice, row, column distances; none: as stored"

@@ -109,6 +109,9 @@ def test_pictures_show_three_slices_and_every_model(finished):
     assert table2.shape == (3 * (256 + 26) + 2 * 4, 4 * 256 + 3 * 4, 3)
     assert models.shape == (3 * (256 + 26) + 2 * 4, 3 * 256 + 2 * 4, 3), "truth, proposed, gated"
     assert (finished / "figure6.png").stat().st_size > 0
+    assert (finished / "curves.png").stat().st_size > 0
+    with (finished / "curves.csv").open(encoding="utf-8", newline="") as file:
+        assert sorted({f"{row['model']}-seed{row['seed']}" for row in csv.DictReader(file)}) == sorted(RUNS)
 
 
 def test_how_it_came_to_be_stands_beside(finished, store):

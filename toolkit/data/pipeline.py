@@ -56,7 +56,7 @@ class WindowSet:
         rule = recipe.data.window
         self.windows: list[tuple[Span, Grid, Window]] = [
             (span, grid, window)
-            for span in store.spans(recipe.data.split, part, recipe.data.fold)
+            for span in store.spans_of(recipe, part)
             for grid in [self._grid(span)]
             for window in windows(grid.n_slices, rule.slices, rule.halo, rule.shuffled)
         ]

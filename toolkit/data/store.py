@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from toolkit.config import Recipe
 from toolkit.data.case import PLANES, Case
 from toolkit.data.sources.figshare import patient_stem
 from toolkit.data.splits import N_FOLDS, PARTS, check_no_leak
@@ -149,6 +150,25 @@ class Store:
         if not spans:
             raise StoreError(f"{self.path}: split {split} has nothing in {part!r}; prepare more patients")
         return spans
+
+    def spans_of(self, recipe: Recipe, part: str) -> list[Span]:
+        """Slice spans of the part that a recipe learns from or is judged by.
+
+        Raises:
+            StoreError: there is no such part, nothing is in it, or the recipe asks for more patients than it has.
+        """
+        data = recipe.data
+        spans = self.spans(data.split, part, data.fold)
+        if part != "train" or not data.training_patients:
+            return spans
+        groups = sorted({span.case.patient_group for span in spans})
+        if data.training_patients > len(groups):
+            raise StoreError(
+                f"{self.path}: data.training_patients asks for {data.training_patients} patient groups, "
+                f"the training part has {len(groups)}; ask for fewer"
+            )
+        drawn = np.random.default_rng(recipe.seed).permutation(groups)[: data.training_patients]
+        return [span for span in spans if span.case.patient_group in drawn]
 
     def verify(self) -> None:
         """Compare every shard with its checksum; at about 1 GB a second worth it before a training.

@@ -38,7 +38,7 @@ class RunResult:
         seed: of the run.
         pictures: rows of per_image.csv.
         minutes: of training, by the run's own clock.
-        epochs: finished.
+        validation_dice: mean Dice of the validation windows behind each finished epoch, from history.csv.
         parameters: of the model.
         split: name of the split.
         leaking: whether it was judged on patients it had learned from.
@@ -48,7 +48,7 @@ class RunResult:
     seed: int
     pictures: Sequence[Mapping[str, Any]]
     minutes: float
-    epochs: int
+    validation_dice: Sequence[float]
     parameters: int
     split: str
     leaking: bool
@@ -178,7 +178,7 @@ def _row(runs: Sequence[RunResult], seed: str) -> dict[str, Any]:
         row |= {column: mean, f"{column}_low": low, f"{column}_high": high}
     return row | {
         "minutes": round(float(np.mean([run.minutes for run in runs])), 2),
-        "epochs": round(float(np.mean([run.epochs for run in runs])), 1),
+        "epochs": round(float(np.mean([len(run.validation_dice) for run in runs])), 1),
         "parameters": first.parameters,
         "n_images": len({picture[:2] for picture in scores.pictures}),
         "n_patients": len(set(scores.patients)),

@@ -27,7 +27,8 @@ def count_flops(model: keras.Model) -> int:
 
 def _multiply_adds(model: keras.Model, items: float) -> float:
     """Multiply-adds of a model of which one sample of the outermost model is `items` samples."""
-    total, items_of = 0.0, {}
+    total = 0.0
+    items_of: dict[str, float] = {}
     for layer in model.layers:
         sources = [] if isinstance(layer, keras.layers.InputLayer) else layer._inbound_nodes[0].parent_nodes
         n = items_of[sources[0].operation.name] if sources else items

@@ -144,7 +144,7 @@ def _check_store(recipe: Recipe, store: Store) -> None:
 
 
 def _model_info(recipe: Recipe, store: Store) -> ModelInfo:
-    training = store.spans(recipe.data.split, "train", recipe.data.fold)
+    training = store.spans_of(recipe, "train")
     return ModelInfo(
         recipe=recipe,
         modalities=tuple(store.index.modalities),

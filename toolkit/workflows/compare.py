@@ -55,7 +55,8 @@ def compare(
     """Train every model of a comparison that is not there yet, and write the tables after each.
 
     Each run is an ordinary run in `out/runs/VARIANT-seedN`; one that was stopped is gone on with, one that is
-    finished is not touched. Into `out` go table3.csv, table3.md, figure6.png, comparison.json and manifest.json,
+    finished is not touched. Into `out` go table3.csv, table3.md, figure6.png, curves.csv, curves.png,
+    comparison.json and manifest.json,
     table4.md where models stand beside the paper's, and at the end table2.png and models.png.
 
     Args:
@@ -114,9 +115,8 @@ def _refuse_other_patients(run: Run, store: Store) -> None:
     """Refuse a store that has not the part to judge, or is not the one a run was begun on."""
     from toolkit.models.model_file import read_info
 
-    data = run.recipe.data
-    store.spans(data.split, PART, data.fold)
-    groups = {span.case.patient_group for span in store.spans(data.split, "train", data.fold)}
+    store.spans_of(run.recipe, PART)
+    groups = {span.case.patient_group for span in store.spans_of(run.recipe, "train")}
     file = run.folder / "best.keras"
     if not file.is_file():
         return
@@ -160,7 +160,7 @@ def _refuse_taught_by_judged(start: Path, run: Run, store: Store) -> None:
     same = info.data_checksums_sha256 == store.index.checksums_sha256
     if data.split == LEAKING_SPLIT or not (same or (info.data_kind == store.index.kind and not store.index.synthetic)):
         return
-    judged = {span.case.patient_group for span in store.spans(data.split, PART, data.fold)}
+    judged = {span.case.patient_group for span in store.spans_of(run.recipe, PART)}
     known = judged & set(info.training_patient_groups)
     if known:
         raise StoreError(
@@ -216,13 +216,13 @@ def read_run(run: Run) -> RunResult:
     try:
         metrics, manifest = (_json(folder / name) for name in ("metrics.json", "manifest.json"))
         with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            epochs = sum(1 for _ in csv.DictReader(file))
+            validation_dice = [float(row["val_dice"]) for row in csv.DictReader(file)]
         return RunResult(
             model=run.variant,
             seed=run.seed,
             pictures=read_per_image(folder / "per_image.csv"),
             minutes=manifest["seconds_training"] / 60,
-            epochs=epochs,
+            validation_dice=validation_dice,
             parameters=manifest["parameters"],
             split=metrics["split"],
             leaking=metrics["split_leaks_patients"],
@@ -238,6 +238,7 @@ def _write_tables(
     from toolkit.evaluation.comparison import table_rows
     from toolkit.evaluation.comparison_chart import figure6
     from toolkit.evaluation.comparison_tables import final_rows, table3, table4
+    from toolkit.evaluation.learning_curves import curve_rows, draw_curves
     from toolkit.evaluation.paper import TABLE3
     from toolkit.pictures import save_png
 
@@ -255,6 +256,9 @@ def _write_tables(
         _write_text(out / "table4.md", table4(rows, context))
     quoted = {variant: TABLE3[name] for variant, name in context.paper.items()}
     save_png(out / "figure6.png", figure6(final_rows(rows, recipe.seeds), context.labels, quoted, context.synthetic))
+    curves = list(curve_rows(results))
+    write_csv(out / "curves.csv", curves)
+    save_png(out / "curves.png", draw_curves(curves, context.labels, context.synthetic))
     numbers = {
         "comparison": recipe.model_dump(mode="json", by_alias=True),
         "changes_from_reference": {variant: comparison.changes(variant) for variant in recipe.variants},
@@ -305,9 +309,9 @@ def _write_pictures(comparison: Comparison, runs: Sequence[Run], store: Store, o
     }
     if reference not in folders:
         return
-    data = comparison.runs[reference, seed].data
+    judged = store.spans_of(comparison.runs[reference, seed], PART)
     labelled = {comparison.label(variant): folder for variant, folder in folders.items()}
-    draw_comparison(labelled, folders[reference], store, store.spans(data.split, PART, data.fold), out)
+    draw_comparison(labelled, folders[reference], store, judged, out)
 
 
 def _in_table_order(comparison: Comparison, runs: Sequence[Run]) -> list[Run]:

@@ -61,7 +61,7 @@ def judge_enhancer(model_path: Path, store: Store, part: str, out: Path) -> dict
 
 def clean_cases(store: Store, part: str, recipe: Recipe) -> Iterator[tuple[str, np.ndarray]]:
     """Patient group and slices of each case of a part, normalised, at the recipe's size."""
-    for span in store.spans(recipe.data.split, part, recipe.data.fold):
+    for span in store.spans_of(recipe, part):
         grid = model_grid((span.n_slices, *span.case.shape[1:3]), span.case.spacing_mm, recipe.data)
         images, _ = store.read(span.case, range(span.start, span.stop))
         normalised = normalise(images, np.array(span.case.intensity_range))

@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from toolkit.config import check_recipe
 from toolkit.data.intensity import normalise
 from toolkit.data.sources.phantom import phantom_cases
 from toolkit.data.splits import check_no_leak
@@ -202,6 +203,25 @@ def test_the_leaking_split_deals_slices_of_the_same_patient_to_both_sides(make_s
     parts = {part: sorted({span.case.patient for span in of}) for part, of in spans.items()}
     with pytest.raises(StoreError):
         check_no_leak(parts, "leaking")
+
+
+def test_a_recipe_may_learn_from_some_patients_drawn_by_its_seed(make_store):
+    store = make_store()
+
+    def groups(part, number, seed=1):
+        recipe = check_recipe({"seed": seed, "data": {"training_patients": number}}, "test")
+        return {span.case.patient_group for span in store.spans_of(recipe, part)}
+
+    everyone = groups("train", 0)
+    some = groups("train", 2)
+    assert len(some) == 2
+    assert some < everyone
+    assert some == groups("train", 2)
+    assert len({frozenset(groups("train", 2, seed)) for seed in range(10)}) > 1
+    assert groups("train", 2) < groups("train", 3), "more patients are those before and others"
+    assert groups("val", 2) == groups("val", 0)
+    with pytest.raises(StoreError, match=f"asks for {len(everyone) + 1} patient groups, .* has {len(everyone)};"):
+        groups("train", len(everyone) + 1)
 
 
 def test_a_part_with_nothing_in_it_is_said_so(make_store, make_case):

@@ -32,7 +32,7 @@ def pictures(dice, per_patient=2):
 
 def run(model, dice, seed=1, leaking=False, per_patient=2):
     split = "by_slice_leaking" if leaking else "by_patient"
-    return RunResult(model, seed, pictures(dice, per_patient), 25.0, 14, 1000, split, leaking)
+    return RunResult(model, seed, pictures(dice, per_patient), 25.0, [0.5] * 14, 1000, split, leaking)
 
 
 def row_of(rows, model, seed="1"):
@@ -87,7 +87,7 @@ def test_a_row_is_the_mean_over_pictures_and_a_patient_has_one_vote_in_the_test(
         *pictures([0.9, 0.7], 2),
         *[{**p, "patient_group": "late", "case": "late"} for p in pictures([0.1, 0.2, 0.6], 3)],
     ]
-    assert patient_dice(scores_of([RunResult("a", 1, uneven, 1, 1, 1, "by_patient", False)])) == pytest.approx(
+    assert patient_dice(scores_of([RunResult("a", 1, uneven, 1, [0.5], 1, "by_patient", False)])) == pytest.approx(
         {"late": 0.3, "p0": 0.8}
     )
 
