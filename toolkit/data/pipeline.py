@@ -79,6 +79,15 @@ class WindowSet:
             (each has a truth to learn from), else 1 for the slices that count by the halo rule.
         """
         span, grid, window = self.windows[number % len(self.windows)]
+        rng = np.random.default_rng([self.recipe.seed, epoch, number])
+        load = self._load_to_restore if self.recipe.task == "enhance" else self._load_to_segment
+        slices, truth = load(rng, span, grid, window)
+        weights = window.real if self.augment else window.counts
+        return slices, truth, weights.astype(np.float32)
+
+    def _load_to_segment(
+        self, rng: np.random.Generator, span: Span, grid: Grid, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
         n_modalities = span.case.shape[3]
 
         def read(indices: np.ndarray) -> np.ndarray:
@@ -89,16 +98,27 @@ class WindowSet:
 
         both = grid.images(read, window.slices)
         slices, truth = both[..., :n_modalities], (both[..., n_modalities:] >= HALF).astype(np.float32)
-        rng = np.random.default_rng([self.recipe.seed, epoch, number])
         if self.augment:
             slices, truth = augment_window(rng, self.recipe.augmentation, slices, truth)
             slices = drop_modalities(rng, self.recipe.augmentation.modality_dropout, slices)
-        if self.recipe.task == "enhance":
-            slices = random_square(rng, slices, self.size) if self.size < slices.shape[1] else slices
-            # Validation windows are damaged, too, but in every epoch alike.
-            slices, truth = degrade(rng, self.recipe.pretraining.degradation, slices), slices
-        weights = window.real if self.augment else window.counts
-        return slices, truth, weights.astype(np.float32)
+        return slices, truth
+
+    def _load_to_restore(
+        self, rng: np.random.Generator, span: Span, grid: Grid, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        def read(indices: np.ndarray) -> np.ndarray:
+            images, _ = self.store.read(span.case, indices + span.start)
+            return normalise(images, np.array(span.case.intensity_range))
+
+        clean = grid.images(read, window.slices)
+        clean = random_square(rng, clean, self.size) if self.size < grid.size else clean
+        augmentation = self.recipe.augmentation
+        if self.augment and rng.random() < augmentation.probability:
+            clean = change_intensity(rng, augmentation, draw_spatial(rng, augmentation, self.size).image(clean))
+        if self.augment:
+            clean = drop_modalities(rng, augmentation.modality_dropout, clean)
+        # Validation windows are damaged, too, but in every epoch alike.
+        return degrade(rng, self.recipe.pretraining.degradation, clean), clean
 
     def _grid(self, span: Span) -> Grid:
         try:
