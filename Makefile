@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   train on synthetic phantoms, judge on others, and show where the report is (under 10 minutes)"
 	@echo "make test   lint, types and tests (under 10 minutes)"
+	@echo "make bench  what the enhancer costs beside the network behind it, measured side by side (15 minutes)"
 	@echo "make clean  remove .venv and what demo and test made"
 
 .venv/python:
@@ -42,6 +43,9 @@ lint: .venv/installed-test
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/enhancer_cost.py --out docs/results
 
 clean:
 	rm -rf .venv $(DEMO) *.egg-info .mypy_cache .pytest_cache .ruff_cache
