@@ -180,3 +180,23 @@ def test_all_of_it_on_jax():
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "5 passed" in done.stdout
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+def test_with_half_precision_steps_are_taken_at_the_same_paces(optimizer):
+    """Keras then wraps the optimiser, and scales the loss up against underflow."""
+    rates = {"enhancer": 0.0, "encoder": 0.5, "decoder": 1.0}
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = three_parts()
+        before = values(model)
+        own = recipe(optimizer, rates=rates, gradient_clip_norm=1.0)
+        model.compile(build_optimizer(own, model, 10), loss="mse", jit_compile=False)
+        pixels = RNG.random((8, 1, 1, 2)).astype(np.float32)
+        losses = [float(model.train_on_batch(pixels, pixels)) for _ in range(5)]
+        moved = [float(np.abs(new - old).max()) for old, new in zip(before, values(model), strict=True)]
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(losses).all()
+    assert moved[0] == 0
+    assert all(distance > 0 for distance in moved[1:])
