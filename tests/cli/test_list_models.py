@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import get_args
 
 from toolkit.config import Encoder
 from toolkit.models.zoo import ZOO
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_it_prints_every_model_and_encoder_with_size_cost_and_licence(run_command):
@@ -20,6 +24,10 @@ def test_it_prints_every_model_and_encoder_with_size_cost_and_licence(run_comman
     assert 0.1 < float(gflops) < 0.4
     assert (start, licence) == ("ImageNet, by package", "Apache-2.0")
     assert by_name["unet"][2:] == ["random", "-"]
+    # The reference shows the same figures.
+    reference = (REPOSITORY / "docs/reference/models.md").read_text(encoding="utf-8")
+    for name, (parameters, gflops, *_) in by_name.items():
+        assert re.search(rf"^\| `{name}` \|.* {parameters} \| {gflops} \|", reference, re.MULTILINE), name
 
 
 def test_neither_a_recipe_nor_a_list_is_a_wrong_use(run_command):

@@ -133,7 +133,13 @@ def _detail(slices, recipe: EnhancerRecipe):
         x = keras.layers.Concatenate(name=f"{name}_with_before")([before, x])
         x = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_behind")(x)
     x = keras.layers.Concatenate(name=f"{name}_with_seen")([seen, x])
-    x = _convolution(modalities * (4 if half else 1), None, f"{name}_out", kernel_initializer="zeros")(x)
+    bands = 4 if half else 1
+    out = {"filters": modalities * bands, "activation": None, "kernel_initializer": "zeros"}
+    # What is taken off for noise grows with it, so that a clean slice stays as it is.
+    levels = keras.layers.Concatenate(name=f"{name}_noise_of_bands")([noise] * bands) if half else noise
+    for_noise = _convolution(name=f"{name}_for_noise", **out)(x)
+    for_noise = keras.layers.Multiply(name=f"{name}_times_noise")([for_noise, levels])
+    x = keras.layers.Add(name=f"{name}_both")([_convolution(name=f"{name}_out", **out)(x), for_noise])
     if half:
         x = FromWavelets(name=f"{name}_pixels")(x)
     return SplitSlices(n_slices, name=f"{name}_split")(x)

@@ -45,7 +45,8 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
     coarse = happens(recipe.blur)
     result = halved(result) if coarse else result
     if recipe.noise:
-        result = rician(rng, result, rng.uniform(0, recipe.noise))
+        # Squared: little noise is more common than much, and what is clean must stay so.
+        result = rician(rng, result, recipe.noise * rng.uniform(0, 1) ** 2)
     result = doubled(result) if coarse else result
     if n_slices > 2 and happens(recipe.dropped):
         missing = np.zeros(n_slices, bool)

@@ -30,7 +30,7 @@ def run(model, slices=SLICES):
 def trained(**recipe):
     """As if trained: the last layers no longer give zero."""
     model = build(**recipe)
-    last = ("enhancer_gain_out", "enhancer_gain_step", "enhancer_detail_out")
+    last = ("enhancer_gain_out", "enhancer_gain_step", "enhancer_detail_out", "enhancer_detail_for_noise")
     for layer in (layer for layer in model.layers if layer.name in last):
         layer.set_weights([RNG.normal(0, 0.3, weight.shape).astype(np.float32) for weight in layer.get_weights()])
     return model
@@ -96,9 +96,10 @@ def test_weights_of_one_size_and_length_fit_another(kind):
 
 def test_the_gain_can_neither_turn_signal_over_nor_more_than_double_it():
     model = trained()
-    gain, detail = (model.get_layer(f"enhancer_{part}_out") for part in ("gain", "detail"))
+    gain = model.get_layer("enhancer_gain_out")
     gain.set_weights([100 * weight for weight in gain.get_weights()])
-    detail.set_weights([np.zeros_like(weight) for weight in detail.get_weights()])
+    for detail in (model.get_layer(f"enhancer_detail_{part}") for part in ("out", "for_noise")):
+        detail.set_weights([np.zeros_like(weight) for weight in detail.get_weights()])
     ratio = run(model) / SLICES
     assert ratio.min() >= 0
     assert ratio.max() <= 2 + 1e-5

@@ -123,7 +123,12 @@ def test_hidden_states_are_not_taken_for_modalities_where_there_are_as_many(tmp_
 def with_corrections_alike(model):
     """So that the enhanced modalities, too, are the same picture."""
     for layer in model.layers:
-        if layer.name in ("enhancer_gain_out", "enhancer_gain_step", "enhancer_detail_out"):
+        if layer.name in (
+            "enhancer_gain_out",
+            "enhancer_gain_step",
+            "enhancer_detail_out",
+            "enhancer_detail_for_noise",
+        ):
             layer.set_weights([np.repeat(w[..., ::3], 3, axis=-1) for w in layer.get_weights()])
     return model
 
@@ -139,7 +144,10 @@ def test_from_three_to_one_the_picture_counts_for_all_three(tmp_path):
     assert before.std() > 5e-4  # it has something to say
     assert not transfer.not_loaded
     layers = {name.split("/")[0] for name in transfer.adapted}
-    ends = {f"enhancer_{step}" for step in ("gain_in", "gain_out", "gain_step", "detail_read1", "detail_out")}
+    ends = {
+        f"enhancer_{step}"
+        for step in ("gain_in", "gain_out", "gain_step", "detail_read1", "detail_out", "detail_for_noise")
+    }
     assert layers == {"modalities_to_rgb", "decoder0_conv1", *ends}
 
 
