@@ -4,7 +4,7 @@
 
 Every volume under FOLDER is copied to the same place under DIR, with Rician noise of that sigma and a factor for each
 slice, drawn from [1 - drift, 1 + drift]; both relative to its own range (see `toolkit.data.intensity`). Masks, files of
-whole numbers from 0 to 9, are copied as they are. Seeds follow from the names, so that a second run gives the same files.
+whole numbers from 0 to 9, are copied as they are. Seeds follow from names, so that a second run gives the same files.
 """
 
 from __future__ import annotations
