@@ -147,10 +147,21 @@ def remaining_drift(clean: np.ndarray, restored: np.ndarray, inside: np.ndarray)
 
 def drift_removed(trial: Trial, clean: np.ndarray, restored: np.ndarray, inside: np.ndarray) -> float:
     """Share of an added drift that is gone: 1 - rms of what remains / rms of what was there, of slices with a head."""
-    seen = inside.any(axis=(1, 2))
-    before = remaining_drift(clean, trial.images, inside)[seen]
-    after = remaining_drift(clean, restored, inside)[seen]
-    return float(1 - np.sqrt((after**2).mean() / (before**2).mean()))
+    before, after = (remaining_drift(clean, images, inside) for images in (trial.images, restored))
+    return _share_gone(before, after)
+
+
+def steps_removed(trial: Trial, clean: np.ndarray, restored: np.ndarray, inside: np.ndarray) -> float:
+    """As `drift_removed`, of the steps from slice to slice, which is what the eye and a network see of drift."""
+    before, after = (remaining_drift(clean, images, inside) for images in (trial.images, restored))
+    return _share_gone(np.diff(before), np.diff(after))
+
+
+def _share_gone(before: np.ndarray, after: np.ndarray) -> float:
+    return float(1 - np.sqrt(np.nanmean(after**2) / np.nanmean(before**2)))
+
+
+DRIFT_MEASURES = (drift_removed, steps_removed)
 
 
 def judge_restoration(
@@ -165,7 +176,7 @@ def judge_restoration(
 
     Returns:
         A row for each judged slice with a head, damage and method: patient, slice, damage, method, psnr, ssim; and
-        drift_removed of its case, where the damage is drift.
+        drift_removed and steps_removed of its case, where the damage is drift.
     """
     rows = []
     for number, (patient, clean) in enumerate(cases):
@@ -174,7 +185,10 @@ def judge_restoration(
             for name, method in {"damaged": lambda trial: trial.images, **methods}.items():
                 restored = method(trial)
                 drifts = bool((trial.factors != 1).any())
-                removed = drift_removed(trial, clean, restored, inside) if drifts else None
+                removed = {
+                    measure.__name__: measure(trial, clean, restored, inside) if drifts else None
+                    for measure in DRIFT_MEASURES
+                }
                 values = zip(psnr(clean, restored, inside), ssim(clean, restored, inside), strict=True)
                 rows += [
                     {
@@ -184,7 +198,7 @@ def judge_restoration(
                         "method": name,
                         "psnr": float(decibels),
                         "ssim": float(similarity),
-                        "drift_removed": removed,
+                        **removed,
                     }
                     for index, (decibels, similarity) in enumerate(values)
                     if trial.judged[index] and not math.isnan(decibels)
@@ -203,7 +217,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, dict[st
         measures = {name: chosen for name in ("psnr", "ssim")}
         cases = list({row["patient"]: row for row in chosen if row["drift_removed"] is not None}.values())
         if cases:
-            measures["drift_removed"] = cases
+            measures |= {measure.__name__: cases for measure in DRIFT_MEASURES}
         table.setdefault(damage, {})[method] = {
             name: _mean_and_interval([row[name] for row in some], [row["patient"] for row in some], seed)
             for name, some in measures.items()

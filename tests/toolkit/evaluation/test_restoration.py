@@ -14,6 +14,7 @@ from toolkit.evaluation.restoration import (
     remaining_drift,
     restore_by_windows,
     ssim,
+    steps_removed,
     summarise,
     trials,
 )
@@ -82,6 +83,16 @@ def test_half_of_a_drift_is_removed_where_half_of_its_logarithm_is_left(clean):
     assert drift_removed(trial, clean, clean, head(clean)) == pytest.approx(1)
 
 
+def test_a_slow_wave_left_over_is_drift_but_hardly_steps(clean):
+    factors = np.exp(0.2 * (-1.0) ** np.arange(N))
+    trial = Trial("drift", clean * factors[:, None, None, None], np.ones(N, bool), factors)
+    slope = np.exp(np.linspace(-0.1, 0.1, N))
+    restored = clean * slope[:, None, None, None]
+    steps = 0.2 / (N - 1)  # of the slope; those of the drift are 0.4
+    assert steps_removed(trial, clean, restored, head(clean)) == pytest.approx(1 - steps / 0.4, abs=1e-6)
+    assert drift_removed(trial, clean, restored, head(clean)) < 0.75
+
+
 def test_each_trial_does_what_its_name_says(clean):
     by_name = {trial.damage: trial for trial in trials(clean, seed=1)}
     errors = [float(np.nanmean(psnr(clean, by_name[f"noise {s:.2f}"].images, head(clean)))) for s in NOISE_LEVELS]
@@ -101,6 +112,7 @@ def test_rows_and_means_tell_a_good_method_from_none(clean):
         assert methods["perfect"]["psnr"]["mean"] == 100, damage
         assert methods["damaged"]["psnr"]["mean"] < 40
     assert table["drift 0.2"]["perfect"]["drift_removed"]["mean"] == pytest.approx(1)
+    assert table["drift 0.2"]["perfect"]["steps_removed"]["mean"] == pytest.approx(1)
     assert table["drift 0.2"]["damaged"]["drift_removed"]["mean"] == pytest.approx(0)
     assert len([r for r in rows if r["method"] == "damaged" and r["damage"] == "noise 0.05"]) == N + 5
 
