@@ -12,6 +12,7 @@ from toolkit.transforms.spatial import smooth_field
 
 GHOSTS = (2, 3, 4)
 MISSING_SHARE = 0.34
+WITHOUT_NOISE = 0.25
 
 
 def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndarray) -> np.ndarray:
@@ -19,7 +20,7 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
 
     In the order in which they come about: coil (bias field), scanner (drift), patient (ghosts),
     a coarse matrix (blur), receiver (noise, of what has been measured: before a coarse matrix is
-    interpolated; no scan is without), and slices that were never taken.
+    interpolated), and slices that were never taken.
 
     Args:
         rng: its state decides all.
@@ -45,8 +46,8 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
     coarse = happens(recipe.blur)
     result = halved(result) if coarse else result
     if recipe.noise:
-        # Squared: little noise is more common than much, and what is clean must stay so.
-        result = rician(rng, result, recipe.noise * rng.uniform(0, 1) ** 2)
+        # Below zero for WITHOUT_NOISE of all windows: what is clean must stay so.
+        result = rician(rng, result, recipe.noise * max(0.0, rng.uniform(-WITHOUT_NOISE / (1 - WITHOUT_NOISE), 1)))
     result = doubled(result) if coarse else result
     if n_slices > 2 and happens(recipe.dropped):
         missing = np.zeros(n_slices, bool)
