@@ -206,7 +206,7 @@ class DegradationRecipe(Section):
     """What is done to clean slices when an enhancer is pre-trained; intensities are of the range 0-1."""
 
     probability: Fraction = Field(0.6, description="chance of each kind but noise, drawn for each on its own")
-    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise; one window in four has none")
+    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise; one window in ten has none")
     bias_field: float = Field(0.3, ge=0, lt=1, description="largest relative amplitude of a smooth field")
     drift: float = Field(0.3, ge=0, lt=1, description="largest relative change of a slice's intensity")
     ghosting: float = Field(0.15, ge=0, lt=1, description="largest amplitude of shifted copies, as motion leaves them")

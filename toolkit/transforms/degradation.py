@@ -12,7 +12,7 @@ from toolkit.transforms.spatial import smooth_field
 
 GHOSTS = (2, 3, 4)
 MISSING_SHARE = 0.34
-WITHOUT_NOISE = 0.25
+WITHOUT_NOISE = 0.1
 
 
 def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndarray) -> np.ndarray:
