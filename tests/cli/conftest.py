@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def command():
-    """Start a command as a user does, in a process of its own."""
+    """Start a command as a user does, in a process of its own that Ctrl-C reaches."""
+
+    def reachable() -> None:
+        # Tests started in the background of a script ignore SIGINT, and so would what they start.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def start(name: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -22,6 +27,7 @@ def command():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=reachable,
         )
 
     return start
