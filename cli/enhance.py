@@ -54,7 +54,8 @@ def enhance(
                 typer.echo(f"warning: {case['input']}: written as NIfTI: {case['problem']}", err=True)
             if case["missing_modalities"]:
                 typer.echo(f"warning: {case['input']}: without {', '.join(case['missing_modalities'])}", err=True)
-            filled = case["filled_slices"]
+            of_series = (number for numbers in case["filled_series_slices"].values() for number in numbers)
+            filled = sorted({*case["filled_slices"], *of_series})
             note = f", filled slices {', '.join(map(str, filled))}" if filled else ""
             typer.echo(f"{name}: {case['shape'][0]} slices{note} -> {', '.join(case['enhanced'])}")
         if summary["failed"]:

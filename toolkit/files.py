@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,13 +55,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path | str, suffixes: Set[str]) -> Iterator[Path]:
+def atomic_folder(path: Path | str, is_earlier: Callable[[Path], bool]) -> Iterator[Path]:
     """A temporary folder that takes the place of `path` once the block is through, also of an earlier result there.
 
     Args:
-        path: where the finished folder shall be. What lies there is replaced only if it is a folder of nothing but
-            files of these suffixes, as an earlier run leaves it.
-        suffixes: of the files that the block writes, such as `.dcm`.
+        path: where the finished folder shall be.
+        is_earlier: whether a folder that lies there is an earlier result; nothing else is replaced.
 
     Yields:
         The folder to write to; removed if the block raises, and what was there before stays.
@@ -70,8 +69,8 @@ def atomic_folder(path: Path | str, suffixes: Set[str]) -> Iterator[Path]:
         OutputError: something else lies there, or the folder can't be written.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and all(f.is_file() and f.suffix in suffixes for f in path.iterdir())):
-        raise OutputError(f"{path}: holds other things than an earlier result; move it, or choose another place")
+    if path.exists() and not (path.is_dir() and is_earlier(path)):
+        raise OutputError(f"{path}: is no earlier result of ours; move it, or choose another place")
     before = path.parent / f"{PARTIAL}{secrets.token_hex(6)}"
     try:
         with atomic_path(path) as partial:

@@ -47,8 +47,12 @@ def test_a_half_written_folder_is_removed_too_when_the_user_interrupts(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+def only_pngs(folder):
+    return all(file.suffix == ".png" for file in folder.iterdir())
+
+
 def fill(folder, *names, error=None):
-    with atomic_folder(folder, {".png"}) as partial:
+    with atomic_folder(folder, only_pngs) as partial:
         for name in names:
             (partial / name).write_text(name)
         if error is not None:
@@ -60,7 +64,7 @@ def test_a_folder_takes_the_place_of_an_earlier_result_only(tmp_path):
     fill(tmp_path / "out", "c.png")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "c.png"]
     (tmp_path / "out/notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="holds other things"):
+    with pytest.raises(OutputError, match="no earlier result"):
         fill(tmp_path / "out", "d.png")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["c.png", "notes.txt", "out"]
 
@@ -74,7 +78,7 @@ def test_a_folder_that_fails_half_way_leaves_the_earlier_one(tmp_path):
 
 def test_an_earlier_folder_comes_back_where_the_new_one_can_not_be_put(tmp_path):
     fill(tmp_path / "out", "a.png")
-    with pytest.raises(OutputError), atomic_folder(tmp_path / "out", {".png"}) as partial:
+    with pytest.raises(OutputError), atomic_folder(tmp_path / "out", only_pngs) as partial:
         partial.rmdir()  # as if the disk had lost it
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "a.png"]
 

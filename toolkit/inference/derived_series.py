@@ -13,6 +13,7 @@ from toolkit.data.sources.dicom_header import Frame, distrusted, open_dicom
 from toolkit.errors import SourceError
 from toolkit.files import atomic_folder
 
+_DERIVED_BY = "brain-tumour-segmentation"
 _MAX_TEXT = 64  # characters of DICOM's long strings
 # Statements about the pixels that were.
 _OUTDATED = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -47,12 +48,26 @@ def write_derived_series(series: DicomSeries, volume: np.ndarray, folder: Path, 
     if volume.shape != (zoom * series.columns, zoom * series.rows, series.n_slices):
         raise ValueError(f"{volume.shape} does not fit {series.columns} x {series.rows} x {series.n_slices}")
     series_uid = generate_uid()
-    with atomic_folder(folder, {".dcm"}) as partial:
+    with atomic_folder(folder, _is_derived_series) as partial:
         for number, frame in enumerate(series.frames):
             renumbered = number + 1 if series.missing.any() else None
             file = _encoded(frame, volume[..., number].T, series_uid, model, zoom, renumbered)
             (partial / f"{number + 1:04d}.dcm").write_bytes(file)
     return folder
+
+
+def _is_derived_series(folder: Path) -> bool:
+    """Whether a folder holds nothing but what `write_derived_series` wrote."""
+
+    def derived(file: Path) -> bool:
+        try:
+            with distrusted(file):
+                said = open_dicom(file, with_pixels=False).get("DerivationDescription")
+        except SourceError:
+            return False
+        return str(said).startswith(f"{_DERIVED_BY} ")
+
+    return all(file.is_file() and derived(file) for file in folder.iterdir())
 
 
 def _encoded(frame: Frame, values: np.ndarray, series_uid: str, model: str, zoom: int, number: int | None) -> bytes:
@@ -93,7 +108,7 @@ def _rename(dataset, series_uid: str, model: str) -> None:
     # The word is what tells it from its source, so it is the description that is cut.
     ending = " enhanced"
     dataset.SeriesDescription = str(dataset.get("SeriesDescription") or "")[: _MAX_TEXT - len(ending)] + ending
-    dataset.DerivationDescription = f"brain-tumour-segmentation {toolkit.__version__}, enhancer of {model}"
+    dataset.DerivationDescription = f"{_DERIVED_BY} {toolkit.__version__}, enhancer of {model}"
 
 
 def _move(dataset, position_mm: tuple[float, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from toolkit.files import atomic_folder, atomic_path
 from toolkit.inference.derived_series import is_one_file_a_slice, write_derived_series
 from toolkit.inference.slice_enhancer import to_type
 
+SUMMARY = "summary.json"
 _PICTURE_TYPES = ("uint8", "uint16")
 
 
@@ -178,13 +180,22 @@ def _write_pictures(files: ScanFiles, enhanced: np.ndarray, stem: Path) -> Path:
         with atomic_path(path) as partial:
             partial.write_bytes(_encoded(pages, path))
         return path
-    with atomic_folder(stem, {".png", ".tif"}) as partial:
+    with atomic_folder(stem, _is_named_in_summary) as partial:
         for pictures, page, channels in zip(files.slices, pages, enhanced, strict=True):
             each = [page] if len(pictures) == 1 else list(np.moveaxis(channels, 2, 0))
             for picture, values in zip(pictures, each, strict=True):
                 target = partial / f"{picture.stem}.{'png' if values.dtype.name in _PICTURE_TYPES else 'tif'}"
                 target.write_bytes(_encoded([np.ascontiguousarray(values)], target))
     return stem
+
+
+def _is_named_in_summary(folder: Path) -> bool:
+    """Whether the run before, into the same place, says that a folder is its result."""
+    try:
+        summary = json.loads((folder.parent / SUMMARY).read_text(encoding="utf-8"))
+        return any(folder.name in case["enhanced"] for case in summary["cases"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _encoded(pages: list[np.ndarray], path: Path) -> bytes:

@@ -16,7 +16,7 @@ from toolkit.data.sources.scan_files import ScanFiles, find_scans, unique_names
 from toolkit.data.sources.scans import Scan, read_scan
 from toolkit.errors import SourceError, ToolkitError, UsageError
 from toolkit.files import write_json
-from toolkit.inference.enhanced_outputs import WrittenScan, write_enhanced
+from toolkit.inference.enhanced_outputs import SUMMARY, WrittenScan, write_enhanced
 from toolkit.inference.slice_enhancer import SliceEnhancer, double_in_plane, find_enhancer
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.pictures import panel, save_png, to_grey
@@ -79,7 +79,7 @@ def enhance(
         "cases": run.done,
         "failed": run.failed,
     }
-    write_json(out / "summary.json", summary)
+    write_json(out / SUMMARY, summary)
     content = manifest.content(
         model=file_checksums([run.enhancer.path]),
         inputs=file_checksums(file for files in run.read for file in files.all_files),
@@ -130,9 +130,13 @@ class _Run:
             self.failed[files.title] = str(error)
             return
         self.read.append(files)
-        lacking = [missing, *(series.missing for series in files.series.values())]
-        filled = sorted({int(number) + 1 for slices in lacking for number in np.flatnonzero(slices)})
-        self.done[name] = _entry(scan, before, after, limits, filled, written, f"{name}_comparison.png")
+        picture = f"{name}_comparison.png"
+        self.done[name] = {
+            **_entry(scan, before, after, limits, written, picture),
+            "filled_slices": _numbers(missing),
+            # In the series' own order, which is not that of the slices where these were cut in another plane.
+            "filled_series_slices": {m: _numbers(series.missing) for m, series in files.series.items()},
+        }
 
     def _prepared(self, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
         """The slices, the missing ones filled where that was asked for, and which those were."""
@@ -143,12 +147,16 @@ class _Run:
         return (fill(images, missing) if missing.any() else images), missing
 
 
+def _numbers(missing: np.ndarray) -> list[int]:
+    """Counted from 1."""
+    return (np.flatnonzero(missing) + 1).tolist()
+
+
 def _entry(
     scan: Scan,
     before: np.ndarray,
     after: np.ndarray,
     limits: np.ndarray,
-    filled: list[int],
     written: WrittenScan,
     picture: str,
 ) -> dict[str, Any]:
@@ -164,7 +172,6 @@ def _entry(
         "problem": written.problem,
         "comparison": picture,
         "shape": list(after.shape[:3]),
-        "filled_slices": filled,
         "missing_modalities": [m for m in there if not there[m]],
         "mean_absolute_correction": {m: float(c) for m, c in zip(there, correction, strict=True) if there[m]},
     }

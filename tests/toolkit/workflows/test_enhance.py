@@ -194,7 +194,8 @@ def test_slices_a_dicom_series_lacks_are_interpolated_and_get_files_of_their_own
         enhance([tmp_path / "scan"], model_file(tmp_path), tmp_path / "out")
     summary = enhance([tmp_path / "scan"], model_file(tmp_path), tmp_path / "out", fill_missing=True, upsample=upsample)
     (case,) = summary["cases"].values()
-    assert case["filled_slices"] == [3, 4, 7]
+    assert case["filled_slices"] == []
+    assert list(case["filled_series_slices"].values()) == [[3, 4, 7]]
     derived = [pydicom.dcmread(file) for file in sorted((tmp_path / "out" / case["enhanced"][0]).iterdir())]
     assert [one.InstanceNumber for one in derived] == [*range(1, 9)]
     positions = np.array([one.ImagePositionPatient for one in derived], float)
@@ -225,8 +226,20 @@ def test_nothing_takes_the_place_of_an_input_or_of_another_series(tmp_path):
     enhance([tmp_path / "scan"], model, tmp_path / "out")
     (folder,) = (path for path in (tmp_path / "out").glob("*_enhanced") if path.is_dir())
     (folder / "notes.txt").write_text("of the user")
-    with pytest.raises(SourceError, match="holds other things"):
+    with pytest.raises(SourceError, match="no earlier result"):
         enhance([tmp_path / "scan"], model, tmp_path / "out")
+
+
+def test_a_series_of_the_user_is_not_taken_for_an_earlier_result(tmp_path):
+    model = model_file(tmp_path)
+    dicom.write_series(tmp_path / "T1", dicom.voxels())
+    enhance([tmp_path / "T1"], model, tmp_path / "once")
+    (name,) = (path.name for path in (tmp_path / "once").glob("*_enhanced") if path.is_dir())
+    own = dicom.write_series(tmp_path / name, dicom.voxels())
+    before = [file.read_bytes() for file in own]
+    with pytest.raises(SourceError, match="no earlier result"):
+        enhance([tmp_path / "T1"], model, tmp_path)
+    assert [file.read_bytes() for file in own] == before
 
 
 def test_a_second_run_takes_the_place_of_the_first(tmp_path):
@@ -234,7 +247,8 @@ def test_a_second_run_takes_the_place_of_the_first(tmp_path):
     files = dicom.write_series(tmp_path / "scan", dicom.voxels())
     enhance([tmp_path / "scan"], model, tmp_path / "out")
     (folder,) = (path for path in (tmp_path / "out").glob("*_enhanced") if path.is_dir())
-    (folder / "9999.dcm").write_bytes(b"of a longer series before")
+    longer = folder / "9999.dcm"
+    longer.write_bytes((folder / "0001.dcm").read_bytes())
     enhance([tmp_path / "scan"], model, tmp_path / "out")
     assert len(list(folder.iterdir())) == len(files)
 

@@ -56,7 +56,7 @@ def sort_into_stacks(
     for parallel in _parallel_stacks(frames):
         for stack in _split_repeats(parallel):
             single = _one_a_position(stack, findings, tell)
-            single = _with_missing(single) if fill_gaps else single
+            single = _with_missing(single) if single and fill_gaps else single
             if single and _is_even(single, tell):
                 yield tuple(single)
 

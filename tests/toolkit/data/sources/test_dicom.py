@@ -239,6 +239,15 @@ def test_a_slice_that_can_not_belong_there_is_an_error_and_no_volume(tmp_path, c
         find_series(sorted(tmp_path.glob("*.dcm")))
 
 
+def test_slices_in_conflict_stay_an_error_where_gaps_are_filled(tmp_path):
+    stranger = pydicom.dcmread(files.write_series(tmp_path, files.voxels())[2])
+    change_pixels(stranger)
+    stranger.SOPInstanceUID = "1.2.9"
+    files.save(stranger, tmp_path / "zz.dcm")
+    with pytest.raises(SourceError, match=r"zz\.dcm"):
+        find_series(sorted(tmp_path.glob("*.dcm")), fill_gaps=True)
+
+
 def test_a_missing_slice_is_named_by_its_neighbours(tmp_path):
     paths = files.write_series(tmp_path, files.voxels((7, 9, 6)), axes=np.eye(3))
     paths[2].unlink()
