@@ -7,7 +7,8 @@ STORE is the one both runs were pre-trained on; patients of its validation and t
 off behind them. Their strength is chosen for each noise level and measure on training patients; they are told the
 level of noise, the networks are not. Missing slices reach every method filled by linear interpolation. Writes
 enhancement.csv (a row for each damage, method and measure: mean, 95 % interval over patients, and what the enhancer is
-ahead by, paired), enhancement_slices.csv and enhancement.png into DIR. About 15 minutes on two cores.
+ahead by, paired), the same as tables in enhancement.md, enhancement_slices.csv and enhancement.png into DIR. About
+15 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def table(rows: list[dict[str, Any]], strengths: Strengths) -> Iterator[dict[str
     """Rows of enhancement.csv; of a filter, each measure as it was tuned for it."""
     by_method: dict[tuple[str, str], dict[tuple[str, int], dict[str, Any]]] = {}
     for row in rows:
-        by_method.setdefault((row["damage"], row["method"]), {})[row["patient"], row["slice"]] = row
+        by_method.setdefault((row["damage"], row["method"]), {})[row["case"], row["slice"]] = row
     for (damage, method), its in by_method.items():
         name, _, tuned_for = method.partition(" for ")
         of_filter, drifts = bool(tuned_for), damage.startswith("drift")
@@ -177,6 +178,35 @@ def ahead(enhancer: dict, other: dict, measure: str) -> dict[str, float]:
     return interval(differences, measure)
 
 
+TITLES = {
+    "psnr": "PSNR in dB",
+    "ssim": "SSIM",
+    "drift_removed": "Share of an added drift that is gone, of each slice's level",
+    "steps_removed": "Share of an added drift that is gone, of the steps from slice to slice",
+}
+
+
+def markdown(results: list[dict[str, Any]]) -> Iterator[str]:
+    """A table a measure: the enhancer with its interval, then the others with what the enhancer is ahead by."""
+    for measure, title in TITLES.items():
+        its = [row for row in results if row["measure"] == measure]
+        damages, methods = (list(dict.fromkeys(row[key] for row in its)) for key in ("damage", "method"))
+        cells = {(row["damage"], row["method"]): cell(row) for row in its}
+        yield f"{title}\n\n| | {' | '.join(damages)} |\n|---|{'---|' * len(damages)}"
+        for method in sorted(methods, key=lambda name: name != "enhancer"):
+            yield f"| {method} | {' | '.join(cells.get((damage, method), '–') for damage in damages)} |"
+        yield ""
+
+
+def cell(row: dict[str, Any]) -> str:
+    """Mean, and the interval of the enhancer's own or of what it is ahead by."""
+    digits = 2 if row["measure"] == "psnr" else 3
+    if row["method"] == "enhancer":
+        return f"**{row['mean']:.{digits}f}** ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
+    ahead_by, low, high = (row[f"ahead_{key}"] for key in ("mean", "low", "high"))
+    return f"{row['mean']:.{digits}f} ({ahead_by:+.{digits}f}: {low:.{digits}f} to {high:.{digits}f})"
+
+
 def main() -> None:
     """Tune, judge, and write tables and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -188,7 +218,7 @@ def main() -> None:
     store = Store(arguments.store)
     enhancer, recipe = enhancer_method(find_model(arguments.enhancer))
     cnn, _ = enhancer_method(find_model(arguments.cnn))
-    training = [clean for _, clean in clean_cases(store, "train", recipe)][:TUNING_PATIENTS]
+    training = [case.images for case in clean_cases(store, "train", recipe)][:TUNING_PATIENTS]
     middles = [clean[max(0, (len(clean) - TUNING_SLICES) // 2) :][:TUNING_SLICES] for clean in training]
     strengths = tune(middles)
     filters = TunedFilters(strengths)
@@ -204,9 +234,10 @@ def main() -> None:
     results = list(table(rows, strengths))
     write_csv(arguments.out / "enhancement.csv", results)
     shown = {"enhancer": enhancer, "CNN": cnn, "NLM 3-D": filters.method("non-local means, 3-D", "psnr")}
-    save_png(arguments.out / "enhancement.png", restoration_picture(cases[0][1], shown, SEED))
-    for row in results:
-        print(*row.values(), sep="  ")
+    save_png(arguments.out / "enhancement.png", restoration_picture(cases[0].images, shown, SEED))
+    tables = "\n".join(markdown(results))
+    (arguments.out / "enhancement.md").write_text(tables, encoding="utf-8")
+    print(tables)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +22,20 @@ C1, C2 = 0.01**2, 0.03**2
 NOISE_LEVELS = (0.05, 0.10, 0.15, 0.20)
 DRIFT, BIAS, GHOSTING = 0.2, 0.3, 0.1
 DROPPED_EVERY = 3
+
+
+class CleanCase(NamedTuple):
+    """A case that nothing has damaged yet.
+
+    Args:
+        patient: patient group.
+        name: of the case, unlike all others.
+        images: `(slices, height, width, modalities)`, normalised.
+    """
+
+    patient: str
+    name: str
+    images: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,9 @@ def _clip(images: np.ndarray) -> np.ndarray:
 
 
 def head(clean: np.ndarray) -> np.ndarray:
-    """Pixels inside the head: the mean of the modalities above a tenth of the range, holes filled slice by slice.
+    """Pixels inside the head: the median of the modalities above a tenth of the range, holes filled slice by slice.
+
+    The median, as there are sequences in which air is grey (a T1 with signed inversion recovery, say).
 
     Args:
         clean: `(slices, height, width, modalities)`, normalised.
@@ -78,7 +94,7 @@ def head(clean: np.ndarray) -> np.ndarray:
     Returns:
         `(slices, height, width)` bool.
     """
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in clean.mean(axis=-1) > HEAD_LEVEL])
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in np.median(clean, axis=-1) > HEAD_LEVEL])
 
 
 def psnr(clean: np.ndarray, restored: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -165,26 +181,27 @@ DRIFT_MEASURES = (drift_removed, steps_removed)
 
 
 def judge_restoration(
-    cases: Iterable[tuple[str, np.ndarray]], methods: Mapping[str, Callable[[Trial], np.ndarray]], seed: int
+    cases: Iterable[CleanCase], methods: Mapping[str, Callable[[Trial], np.ndarray]], seed: int
 ) -> list[dict[str, Any]]:
     """Damage every case in every way and let each method restore it.
 
     Args:
-        cases: patient group and clean slices `(slices, height, width, modalities)`, normalised.
+        cases: clean.
         methods: name to what makes restored slices of a trial; `damaged`, which leaves them as they are, is added.
         seed: of the damage.
 
     Returns:
-        A row for each judged slice with a head, damage and method: patient, slice, damage, method, psnr, ssim; and
-        drift_removed and steps_removed of its case, where the damage is drift.
+        A row for each judged slice with a head, damage and method: patient, case, slice, damage, method, psnr, ssim;
+        and drift_removed and steps_removed of its case, where the damage is drift.
     """
     rows = []
-    for number, (patient, clean) in enumerate(cases):
+    for number, (patient, case, clean) in enumerate(cases):
         inside = head(clean)
         for trial in trials(clean, seed + number):
             for name, method in {"damaged": lambda trial: trial.images, **methods}.items():
                 restored = method(trial)
-                drifts = bool((trial.factors != 1).any())
+                # Of a lone slice there is no drift to see.
+                drifts = len(clean) > 1 and bool((trial.factors != 1).any())
                 removed = {
                     measure.__name__: measure(trial, clean, restored, inside) if drifts else None
                     for measure in DRIFT_MEASURES
@@ -193,6 +210,7 @@ def judge_restoration(
                 rows += [
                     {
                         "patient": patient,
+                        "case": case,
                         "slice": index,
                         "damage": trial.damage,
                         "method": name,
@@ -215,7 +233,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, dict[st
     for damage, method in dict.fromkeys((row["damage"], row["method"]) for row in rows):
         chosen = [row for row in rows if (row["damage"], row["method"]) == (damage, method)]
         measures = {name: chosen for name in ("psnr", "ssim")}
-        cases = list({row["patient"]: row for row in chosen if row["drift_removed"] is not None}.values())
+        cases = list({row["case"]: row for row in chosen if row["drift_removed"] is not None}.values())
         if cases:
             measures |= {measure.__name__: cases for measure in DRIFT_MEASURES}
         table.setdefault(damage, {})[method] = {

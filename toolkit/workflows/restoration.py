@@ -12,7 +12,7 @@ from toolkit.config import Recipe
 from toolkit.data.grid import model_grid
 from toolkit.data.intensity import normalise
 from toolkit.data.store import Store
-from toolkit.evaluation.restoration import Trial, judge_restoration, restore_by_windows, summarise, trials
+from toolkit.evaluation.restoration import CleanCase, Trial, judge_restoration, restore_by_windows, summarise, trials
 from toolkit.files import write_csv, write_json
 from toolkit.inference.predictor import find_model
 from toolkit.models.enhancer import resized_enhancer
@@ -49,23 +49,24 @@ def judge_enhancer(model_path: Path, store: Store, part: str, out: Path) -> dict
         "model": str(path),
         "split": recipe.data.split,
         "part": part,
-        "n_patients": len({patient for patient, _ in cases}),
-        "n_images": sum(len(clean) for _, clean in cases),
+        "n_patients": len({case.patient for case in cases}),
+        "n_images": sum(len(case.images) for case in cases),
         "inside_the_head": summarise(rows, recipe.seed),
     }
     write_csv(out / "restoration.csv", rows)
-    save_png(out / "restoration.png", restoration_picture(cases[0][1], {"enhanced": restore}, recipe.seed))
+    save_png(out / "restoration.png", restoration_picture(cases[0].images, {"enhanced": restore}, recipe.seed))
     write_json(out / "metrics.json", metrics)
     return metrics
 
 
-def clean_cases(store: Store, part: str, recipe: Recipe) -> Iterator[tuple[str, np.ndarray]]:
-    """Patient group and slices of each case of a part, normalised, at the recipe's size."""
+def clean_cases(store: Store, part: str, recipe: Recipe) -> Iterator[CleanCase]:
+    """The cases of a part, at the recipe's size."""
     for span in store.spans_of(recipe, part):
         grid = model_grid((span.n_slices, *span.case.shape[1:3]), span.case.spacing_mm, recipe.data)
         images, _ = store.read(span.case, range(span.start, span.stop))
         normalised = normalise(images, np.array(span.case.intensity_range))
-        yield span.case.patient_group, grid.images(normalised.__getitem__, np.arange(grid.n_slices))
+        slices = grid.images(normalised.__getitem__, np.arange(grid.n_slices))
+        yield CleanCase(span.case.patient_group, f"{span.case.case}:{span.start}", slices)
 
 
 def enhancer_method(path: Path) -> tuple[Callable[[Trial], np.ndarray], Recipe]:
@@ -96,6 +97,8 @@ def restoration_picture(clean: np.ndarray, methods: dict[str, Callable[[Trial], 
     rows = []
     for trial in trials(clean, seed):
         judged = np.flatnonzero(trial.judged)
+        if not judged.size:  # too few slices for one to be missing between others
+            continue
         shown = judged[len(judged) // 2]
         columns = [("clean", clean), (trial.damage, trial.images)]
         columns += [(name, method(trial)) for name, method in methods.items()]

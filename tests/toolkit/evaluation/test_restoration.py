@@ -6,6 +6,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from toolkit.evaluation.restoration import (
     NOISE_LEVELS,
+    CleanCase,
     Trial,
     drift_removed,
     head,
@@ -38,6 +39,11 @@ def test_the_head_has_no_holes_and_no_air(clean):
     assert inside[:, SIZE // 2, SIZE // 2].all()
     assert not inside[:, 0].any()
     assert inside[0].sum() == pytest.approx(np.pi * 12**2, rel=0.05)
+
+
+def test_air_that_is_grey_in_one_of_three_sequences_is_no_head(clean):
+    air = np.where(head(clean)[..., None], clean[..., :1], 0.35)
+    np.testing.assert_array_equal(head(np.concatenate([air, clean], axis=-1)), head(clean))
 
 
 def test_psnr_and_ssim_over_a_whole_picture_are_scikit_images(clean):
@@ -105,7 +111,7 @@ def test_each_trial_does_what_its_name_says(clean):
 
 
 def test_rows_and_means_tell_a_good_method_from_none(clean):
-    cases = [("A", clean), ("B", clean[:5])]
+    cases = [CleanCase("A", "A1", clean), CleanCase("B", "B1", clean[:5])]
     rows = judge_restoration(cases, {"perfect": lambda trial: clean[: len(trial.images)]}, seed=1)
     table = summarise(rows, seed=1)
     for damage, methods in table.items():
@@ -115,6 +121,16 @@ def test_rows_and_means_tell_a_good_method_from_none(clean):
     assert table["drift 0.2"]["perfect"]["steps_removed"]["mean"] == pytest.approx(1)
     assert table["drift 0.2"]["damaged"]["drift_removed"]["mean"] == pytest.approx(0)
     assert len([r for r in rows if r["method"] == "damaged" and r["damage"] == "noise 0.05"]) == N + 5
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_case_of_a_patient_counts_and_a_lone_slice_has_no_drift(clean, order):
+    cases = [CleanCase("A", "restored", clean), CleanCase("A", "left", clean[:5]), CleanCase("B", "lone", clean[:1])]
+    rows = judge_restoration(
+        cases[::order], {"one of two": lambda t: clean if len(t.images) == N else t.images}, seed=1
+    )
+    removed = summarise(rows, seed=1)["drift 0.2"]["one of two"]["drift_removed"]
+    assert removed["mean"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
