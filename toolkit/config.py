@@ -121,6 +121,10 @@ class EnhancerRecipe(Section):
         description="convlstm: over slices; lstm: over rows and columns of each slice; cnn: as large as convlstm, "
         "but each slice alone; none",
     )
+    parts: Literal["both", "gain", "detail"] = Field(
+        "both",
+        description="gain: evens out bias fields and drift; detail: noise and the rest; both: one, then the other",
+    )
     filters: int = Field(8, ge=1, le=128, description="of each direction")
     layers: int = Field(1, ge=1, le=3, description="recurrent layers, one behind the other")
     convolution_filters: int = Field(
@@ -206,7 +210,7 @@ class DegradationRecipe(Section):
     """What is done to clean slices when an enhancer is pre-trained; intensities are of the range 0-1."""
 
     probability: Fraction = Field(0.6, description="chance of each kind but noise, drawn for each on its own")
-    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise; one window in ten has none")
+    noise: NonNegative = Field(0.15, description="largest sigma of Rician noise; one window in four has none")
     bias_field: float = Field(0.3, ge=0, lt=1, description="largest relative amplitude of a smooth field")
     drift: float = Field(0.3, ge=0, lt=1, description="largest relative change of a slice's intensity")
     ghosting: float = Field(0.15, ge=0, lt=1, description="largest amplitude of shifted copies, as motion leaves them")
@@ -233,6 +237,7 @@ class RatesRecipe(Section):
     """Learning rate of each part, as a factor of `learning_rate`."""
 
     enhancer: NonNegative = Field(1.0, description="0: never trained")
+    gain: NonNegative = Field(1.0, description="of the enhancer's gain, times that of the enhancer")
     encoder: NonNegative = Field(1.0, description="0: never trained")
     decoder: NonNegative = Field(1.0, description="and what else is neither enhancer nor encoder")
 

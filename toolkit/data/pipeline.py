@@ -118,7 +118,9 @@ class WindowSet:
         if self.augment:
             clean = drop_modalities(rng, augmentation.modality_dropout, clean)
         # Validation windows are damaged, too, but in every epoch alike.
-        return degrade(rng, self.recipe.pretraining.degradation, clean), clean
+        damaged = degrade(rng, self.recipe.pretraining.degradation, clean)
+        # A gain alone is not blamed for what it can't undo.
+        return damaged.slices, damaged.evened if self.recipe.model.enhancer.parts == "gain" else clean
 
     def _grid(self, span: Span) -> Grid:
         try:

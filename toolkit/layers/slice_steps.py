@@ -1,4 +1,4 @@
-"""How much brighter each slice is than its neighbours, place by place, on a logarithmic scale."""
+"""How much brighter each slice is than its neighbours, where tissue meets the same tissue."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from keras import ops
 from toolkit.layers.cell_moments import FLOOR
 
 BLOCK = 4  # pixels in a row whose mean is compared: neighbours are no copies, and noise is halved twice
-# A small one finds the peak of the differences, where tissue meets the same tissue; a large one the way to it.
-SCALES = (0.1, 0.4)
+# Of the weights: from wide, which finds the way, to narrow, which sees nothing but the peak.
+SCALES = (0.4, 0.2, 0.1, 0.05, 0.05)
+TISSUE, SOFTNESS = 0.15, 0.03  # brightness from which a block is tissue, and how sharply
+BEND = 0.1
+GROUPS = 5  # of channels on either side
 
 
 @keras.saving.register_keras_serializable(package="bts")
 class SliceSteps(keras.layers.Layer):
-    """`(batch, slices, height, width, c)` to `(batch * slices, height / cell, width / cell, 2 c)` for each side.
+    """`(batch, slices, height, width, c)` to `(batch * slices, height / cell, width / cell, 5 c)` for each side.
 
-    For each block of pixels the logarithm of its brightness less that of the same block one slice before, bent by
-    `tanh(step / scale)` so that where anatomy changes it counts no more than a little drift, at two scales; means of
-    cells. Then, where asked for, the same to the slice behind. Ends of the sequence have no step.
+    Blocks of pixels are compared with the same blocks one slice before, as logarithms: `d`. The step of a slice
+    and modality is where most differences between tissue and tissue lie, their weighted mean with the weights
+    `1 / (1 + (d - step)^2 / s^2)^2` (Geman and McClure 1987), found again for ever smaller s: anatomy that changes
+    has no say in it, drift moves all. Channels, each for every modality: the step; the share of tissue that agrees
+    with it; the share of the slice that is tissue; and of each cell, how it differs from the step and how much of it
+    agrees. Then, where asked for, the same to the slice behind. Ends of the sequence have no step.
 
     A convolutional LSTM could learn to subtract what it remembers, but its state forgets; without these steps
     it hardly learned to tell drift from anatomy.
@@ -38,20 +44,35 @@ class SliceSteps(keras.layers.Layer):
         """Steps of each cell, in float32 also in a float16 run."""
         _, n_slices, height, width, channels = slices.shape
         flat = ops.reshape(ops.cast(slices, "float32"), (-1, height, width, channels))
-        blocks = ops.average_pool(flat, BLOCK, strides=BLOCK, padding="valid")
-        level = ops.log(ops.maximum(blocks, 0.0) + FLOOR)
-        level = ops.reshape(level, (-1, n_slices, *level.shape[1:]))
-        step = level[:, 1:] - level[:, :-1]
-        cells = self.compute_output_shape(slices.shape)[1:3]
-        read = []
+        blocks = ops.average_pool(ops.maximum(flat, 0.0), BLOCK, strides=BLOCK, padding="valid")
+        blocks = ops.reshape(blocks, (-1, n_slices, *blocks.shape[1:]))
+        level, tissue = ops.log(blocks + FLOOR), ops.sigmoid((blocks - TISSUE) / SOFTNESS)
+        differences, common = level[:, 1:] - level[:, :-1], tissue[:, 1:] * tissue[:, :-1]
+        step, agreeing = self._agreed(differences, common)
+        per_slice = [step, _mean(agreeing) / (_mean(common) + 1e-3), _mean(common)]
+        spread = [ops.zeros_like(differences) + values for values in per_slice]
+        of_cells = [common * ops.tanh((differences - step) / BEND), agreeing]
+        joined = ops.concatenate([self._cells(values) for values in spread + of_cells], axis=-1)
+        padded = ops.pad(joined, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+        sides = [padded[:, :-1], padded[:, 1:]] if self.both else [padded[:, :-1]]
+        read = ops.concatenate(sides, axis=-1)
+        return ops.cast(ops.reshape(read, (-1, *read.shape[2:])), self.compute_dtype)
+
+    def _agreed(self, differences: Any, common: Any) -> tuple[Any, Any]:
+        """Step of each slice and modality, and how far each block agrees with it."""
+        step = _mean(common * differences) / (_mean(common) + 1e-3)
         for scale in SCALES:
-            bent = ops.pad(ops.tanh(step / scale), ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
-            bent = ops.reshape(bent, (-1, *level.shape[2:]))
-            bent = ops.average_pool(bent, self.cell // BLOCK, strides=self.cell // BLOCK, padding="valid")
-            bent = ops.reshape(bent, (-1, n_slices + 1, *cells, channels))
-            read += [bent[:, :-1], bent[:, 1:]] if self.both else [bent[:, :-1]]
-        joined = ops.concatenate(read, axis=-1)
-        return ops.cast(ops.reshape(joined, (-1, *joined.shape[2:])), self.compute_dtype)
+            agreeing = common / ops.square(1 + ops.square((differences - step) / scale))
+            step = _mean(agreeing * differences) / (_mean(agreeing) + 1e-6)
+        return step, agreeing
+
+    def _cells(self, values: Any) -> Any:
+        """Means of cells, of values of blocks."""
+        _, n_steps, height, width, channels = values.shape
+        blocks = self.cell // BLOCK
+        flat = ops.reshape(values, (-1, height, width, channels))
+        cells = ops.average_pool(flat, blocks, strides=blocks, padding="valid")
+        return ops.reshape(cells, (-1, n_steps, *cells.shape[1:]))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """A pixel a cell."""
@@ -60,8 +81,12 @@ class SliceSteps(keras.layers.Layer):
         assert width is not None
         assert channels is not None
         sides = 1 + self.both
-        return (None, height // self.cell, width // self.cell, len(SCALES) * sides * channels)
+        return (None, height // self.cell, width // self.cell, GROUPS * sides * channels)
 
     def get_config(self) -> dict[str, Any]:
         """Config for saving."""
         return {**super().get_config(), "cell": self.cell, "both": self.both}
+
+
+def _mean(values: Any) -> Any:
+    return ops.mean(values, axis=(2, 3), keepdims=True)

@@ -9,11 +9,28 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 DETAIL = 8.0  # by which differences are enlarged
-# Of the mean absolute diagonal detail of white noise, the standard deviation is sqrt(pi / 2) times as large.
-NOISE_FACTOR = 1.2533
+# Squared mean of the square roots of absolute values of a standard normal: (2^(1/4) gamma(3/4) / sqrt(pi))^2.
+ROOT_MEAN = 0.67598
+
+
+# Pixels `a b / c d` of a block in: mean, change from left to right, from top to bottom, along the diagonal.
+SIGNS = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32)
+
+
+def _kernel(scales: tuple[float, float], channels: int) -> np.ndarray:
+    """The transform as a convolution that steps by two: `(2, 2, channels, 4 * channels)`, channels kept apart.
+
+    Args:
+        scales: of the mean, and of the three differences.
+        channels: of the images.
+    """
+    weights = SIGNS * np.array([scales[0], *(3 * [scales[1]])], np.float32)[:, None]
+    kernel = np.einsum("bp,cd->pcbd", weights, np.eye(channels, dtype=np.float32))
+    return kernel.reshape(2, 2, channels, 4 * channels)
 
 
 def _shape(input_shape: tuple[int | None, ...], channels: float, size: float) -> tuple[int | None, ...]:
@@ -32,17 +49,10 @@ class ToWavelets(keras.layers.Layer):
 
     def call(self, images: Any) -> Any:
         """Haar transform of each block."""
-        _, height, width, channels = images.shape
-        blocks = ops.reshape(images, (-1, height // 2, 2, width // 2, 2, channels))
-        left, right = ops.split(blocks, 2, axis=4)
-        (a, c), (b, d) = (ops.split(ops.squeeze(side, 4), 2, axis=2) for side in (left, right))
-        # Sums of two at a time: a tensor read three times or more has its gradients added in an order that
-        # TensorFlow leaves to chance, and a seed would not give the same run twice.
-        above, below, above_change, below_change = a + b, c + d, a - b, c - d
-        mean = (above + below) / 2 - 1
-        details = [above_change + below_change, above - below, above_change - below_change]
-        joined = ops.concatenate([mean, *(DETAIL / 4 * detail for detail in details)], axis=-1)
-        return ops.squeeze(joined, 2)
+        channels = images.shape[-1]
+        kernel = ops.cast(_kernel((0.5, DETAIL / 4), channels), images.dtype)
+        offset = np.repeat(np.array([-1, 0, 0, 0], np.float32), channels)
+        return ops.conv(images, kernel, strides=2, padding="valid") + ops.cast(offset, images.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Half the size, four times the channels."""
@@ -58,16 +68,8 @@ class FromWavelets(keras.layers.Layer):
 
     def call(self, wavelets: Any) -> Any:
         """Inverse Haar transform of each block."""
-        _, height, width, channels = wavelets.shape
-        mean, *details = ops.split(wavelets, 4, axis=-1)
-        mean = mean / 2
-        across, down, diagonal = (detail / DETAIL for detail in details)
-        # Sums of two at a time, as above.
-        above, below, above_change, below_change = mean + down, mean - down, across + diagonal, across - diagonal
-        pixels = [above + above_change, above - above_change, below + below_change, below - below_change]
-        blocks = ops.reshape(ops.concatenate(pixels, axis=-1), (-1, height, width, 2, 2, channels // 4))
-        turned = ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
-        return ops.reshape(turned, (-1, 2 * height, 2 * width, channels // 4))
+        kernel = ops.cast(_kernel((0.5, 1 / DETAIL), wavelets.shape[-1] // 4), wavelets.dtype)
+        return ops.conv_transpose(wavelets, kernel, strides=2, padding="valid")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Twice the size, a quarter of the channels."""
@@ -78,15 +80,16 @@ class FromWavelets(keras.layers.Layer):
 class NoiseLevel(keras.layers.Layer):
     """How noisy a slice is, in every place alike: `(batch, height, width, 4 c)` to `(batch, height, width, c)`.
 
-    `sqrt(pi / 2)` times the mean absolute diagonal detail, which is the standard deviation of white noise on a
-    smooth picture (Donoho and Johnstone 1994 take the median), on the scale of `ToWavelets`.
+    The standard deviation of white noise on a smooth picture, on the scale of `ToWavelets`, from the mean square root
+    of absolute diagonal details: noise is in every detail, edges in a few, and of roots the few count less than of
+    the details themselves (Donoho and Johnstone 1994 take the median). A measurement: nothing learns through it.
     """
 
     def call(self, wavelets: Any) -> Any:
         """The level of each slice and channel, spread over the slice."""
         diagonal = ops.split(wavelets, 4, axis=-1)[3]
-        level = NOISE_FACTOR * ops.mean(ops.abs(diagonal), axis=(1, 2), keepdims=True)
-        return ops.zeros_like(diagonal) + level
+        roots = ops.mean(ops.sqrt(ops.abs(diagonal)), axis=(1, 2), keepdims=True)
+        return ops.stop_gradient(ops.zeros_like(diagonal) + ops.square(roots) / ROOT_MEAN)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """A quarter of the channels."""

@@ -1,23 +1,25 @@
 """Enhancers: slice sequence in, slice sequence of the same shape out, so that the result can be looked at.
 
-An enhancer has two steps, each of which starts at doing nothing:
+An enhancer has two parts, each of which starts at doing nothing:
 
-    evened   = slices * (1 + gain)       gain: smooth in plane (bias field), one level a slice (drift)
+    evened   = slices * gain             gain: smooth in plane (bias field), one level a slice (drift)
     enhanced = evened + detail           detail: noise, blur, ghosts, what a missing slice lacks
 
 Both read the sequence with the same kind of layer (`EnhancerRecipe.kind`): the gain on a grid of 16 x 16
 pixels a cell, where a whole head is a few cells, the detail at full or half resolution and with the
-level of noise in sight.
+level of noise in sight. Either can be had alone (`EnhancerRecipe.parts`).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 
 from toolkit.config import EnhancerRecipe
 from toolkit.layers.cell_moments import CellMoments
+from toolkit.layers.slice_blend import SliceBlend
 from toolkit.layers.slice_convlstm import KERNEL, SliceConvLSTM
 from toolkit.layers.slice_steps import SliceSteps
 from toolkit.layers.slice_walk import SliceWalk
@@ -26,6 +28,7 @@ from toolkit.layers.wavelets import FromWavelets, NoiseLevel, ToWavelets
 
 CELL = 16
 GAIN_FILTERS = 16
+MOST_GAIN = 2.0
 
 
 def build_enhancer(recipe: EnhancerRecipe, shape: tuple[int, int, int, int]) -> keras.Model:
@@ -74,19 +77,19 @@ def enhance(slices, recipe: EnhancerRecipe):
     """
     if recipe.kind == "none":
         return keras.layers.Identity(name="enhanced")(slices)
-    gain = _gain(slices, recipe)
-    change = keras.layers.Multiply(name="enhancer_gain_times_slices")([slices, gain])
-    evened = keras.layers.Add(name="enhancer_evened")([slices, change])
     # float32 also in a float16 run, so that rounding is not taken for an enhancement.
-    return keras.layers.Add(dtype="float32", name="enhanced")([evened, _detail(evened, recipe)])
+    if recipe.parts == "gain":
+        return keras.layers.Multiply(dtype="float32", name="enhanced")([slices, _gain(slices, recipe)])
+    if recipe.parts == "both":
+        slices = keras.layers.Multiply(dtype="float32", name="enhancer_evened")([slices, _gain(slices, recipe)])
+    return keras.layers.Add(dtype="float32", name="enhanced")([slices, _detail(slices, recipe)])
 
 
 def _gain(slices, recipe: EnhancerRecipe):
-    """Relative change of intensity, `(batch, slices, height, width, modalities)`, from moments of cells.
+    """Factor of intensity, 1/2 to 2, `(batch, slices, height, width, modalities)`, from moments of cells.
 
     Where neighbours are known, also from the steps between them. Two readings: the first compares cells with
-    those of other slices, the second whole slices, since drift changes a slice alike everywhere. What is read of
-    a slice's step from the one before is added up over the window.
+    those of other slices, the second whole slices, since drift changes a slice alike everywhere.
     """
     n_slices, modalities = slices.shape[1], slices.shape[4]
     name = "enhancer_gain"
@@ -103,50 +106,76 @@ def _gain(slices, recipe: EnhancerRecipe):
         x = keras.layers.Concatenate(name=f"{name}_with_mean{reading}")([x, whole])
     gain = _convolution(modalities, None, f"{name}_out", kernel_initializer="zeros")(x)
     if recipe.kind == "convlstm":
-        steps = keras.layers.GlobalAveragePooling2D(name=f"{name}_whole")(x)
-        steps = keras.layers.Dense(modalities, kernel_initializer="zeros", name=f"{name}_step")(steps)
-        level = SliceWalk(n_slices, centred=recipe.bidirectional, name=f"{name}_level")(steps)
+        level = _level(x, steps, n_slices, modalities, recipe.bidirectional)
         # Spread first: Keras 3.15 takes (n, 1, 1, 1) for a bias of n channels where n is the map's height, too.
         level = keras.layers.UpSampling2D(gain.shape[1:3], name=f"{name}_level_spread")(level)
         gain = keras.layers.Add(name=f"{name}_levelled")([gain, level])
-    # Between no signal and twice as much.
     x = keras.layers.Activation("tanh", name=f"{name}_bounded")(gain)
     x = keras.layers.UpSampling2D(CELL, interpolation="bilinear", name=f"{name}_full_size")(x)
-    return SplitSlices(n_slices, name=f"{name}_split")(x)
+    x = SplitSlices(n_slices, name=f"{name}_split")(x)
+    x = keras.layers.Rescaling(math.log(MOST_GAIN), dtype="float32", name=f"{name}_logarithm")(x)
+    return keras.layers.Activation("exponential", dtype="float32", name=f"{name}_factor")(x)
+
+
+def _level(x, steps, n_slices: int, modalities: int, bidirectional: bool):
+    """What is added to a slice's logarithm of gain everywhere alike, `(batch * slices, 1, 1, modalities)`."""
+    name = "enhancer_gain"
+    known = keras.layers.GlobalAveragePooling2D(name=f"{name}_known")(steps)
+    read = keras.layers.GlobalAveragePooling2D(name=f"{name}_whole")(x)
+    read = keras.layers.Concatenate(name=f"{name}_whole_seen")([read, known])
+    read = keras.layers.Dense(2 * GAIN_FILTERS, activation="leaky_relu", name=f"{name}_weigh")(read)
+    gates = keras.layers.Dense((3 + bidirectional) * modalities, name=f"{name}_gates")(read)
+    walked = SliceWalk(n_slices, bidirectional, name=f"{name}_walk")([gates, known])
+    level = keras.layers.Dense(modalities, use_bias=False, kernel_initializer="zeros", name=f"{name}_level")(walked)
+    return keras.layers.Reshape((1, 1, modalities), name=f"{name}_level_place")(level)
 
 
 def _detail(slices, recipe: EnhancerRecipe):
     """What is added to each pixel, `(batch, slices, height, width, modalities)`."""
-    n_slices, modalities = slices.shape[1], slices.shape[4]
+    n_slices = slices.shape[1]
     name, half = "enhancer_detail", recipe.resolution == "half"
     flat = MergeSlices(name=f"{name}_merge")(slices)
     wavelets = ToWavelets(name=f"{name}_wavelets")(flat)
     noise = NoiseLevel(name=f"{name}_noise")(wavelets)
     if not half:
         noise = keras.layers.UpSampling2D(2, name=f"{name}_noise_full_size")(noise)
-    x = seen = keras.layers.Concatenate(name=f"{name}_seen")([wavelets if half else flat, noise])
+    bands = wavelets if half else flat
+    x = seen = keras.layers.Concatenate(name=f"{name}_seen")([bands, noise])
     if recipe.convolution_filters:
         x = before = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_before")(x)
+    # Neighbours are blended in only where they are known; a network of lone slices has as many weights elsewhere.
+    neighbours = 1 + recipe.bidirectional if recipe.kind == "convlstm" else 0
+    read_channels = recipe.convolution_filters or recipe.filters * (1 + recipe.bidirectional)
+    spare = (1 + recipe.bidirectional) * bands.shape[-1] * (KERNEL**2 * (read_channels + seen.shape[-1]) + 1)
     for layer in range(1, recipe.layers + 1):
-        x = _read(x, n_slices, recipe.kind, recipe.filters, recipe.bidirectional, f"{name}_read{layer}")
+        arguments = (recipe.kind, recipe.filters, recipe.bidirectional, f"{name}_read{layer}")
+        x = _read(x, n_slices, *arguments, spare=spare if layer == 1 else 0)
     if recipe.convolution_filters:
         x = keras.layers.Concatenate(name=f"{name}_with_before")([before, x])
         x = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_behind")(x)
     x = keras.layers.Concatenate(name=f"{name}_with_seen")([seen, x])
-    bands = 4 if half else 1
-    out = {"filters": modalities * bands, "activation": None, "kernel_initializer": "zeros"}
-    # What is taken off for noise grows with it, so that a clean slice stays as it is.
-    levels = keras.layers.Concatenate(name=f"{name}_noise_of_bands")([noise] * bands) if half else noise
-    for_noise = _convolution(name=f"{name}_for_noise", **out)(x)
-    for_noise = keras.layers.Multiply(name=f"{name}_times_noise")([for_noise, levels])
-    x = keras.layers.Add(name=f"{name}_both")([_convolution(name=f"{name}_out", **out)(x), for_noise])
+    out = {"activation": None, "kernel_initializer": "zeros"}
+    gates = _convolution((1 + neighbours) * bands.shape[-1], name=f"{name}_gates", **out)(x)
+    blended = SliceBlend(n_slices, neighbours, name=f"{name}_blend")([gates, bands])
+    added = _convolution(bands.shape[-1], name=f"{name}_out", **out)(x)
+    x = keras.layers.Add(name=f"{name}_both")([added, blended])
     if half:
         x = FromWavelets(name=f"{name}_pixels")(x)
     return SplitSlices(n_slices, name=f"{name}_split")(x)
 
 
-def _read(x, n_slices: int, kind: str, filters: int, bidirectional: bool, name: str):
-    """Read `(batch * slices, height, width, channels)` with the recipe's kind of layer."""
+def _read(x, n_slices: int, kind: str, filters: int, bidirectional: bool, name: str, spare: int = 0):
+    """Read `(batch * slices, height, width, channels)` with the recipe's kind of layer.
+
+    Args:
+        x: what is read.
+        n_slices: of a window.
+        kind: of the recipe.
+        filters: of each direction.
+        bidirectional: both ways.
+        name: of the layer, or what the names of several begin with.
+        spare: weights that a `cnn` has besides, as a `convlstm` has them elsewhere.
+    """
     directions = 1 + bidirectional
     if kind == "convlstm":
         x = SplitSlices(n_slices, name=f"{name}_split")(x)
@@ -154,7 +183,7 @@ def _read(x, n_slices: int, kind: str, filters: int, bidirectional: bool, name: 
         return MergeSlices(name=f"{name}_merge")(x)
     if kind == "lstm":
         return _rows_and_columns(x, filters, bidirectional, name)
-    hidden = equal_size(x.shape[-1], filters, directions)
+    hidden = equal_size(x.shape[-1], filters, directions, spare)
     x = _convolution(hidden, "leaky_relu", f"{name}_a")(x)
     return _convolution(directions * filters, "tanh", f"{name}_b")(x)
 
@@ -173,10 +202,10 @@ def _rows_and_columns(x, filters: int, bidirectional: bool, name: str):
     return keras.layers.Concatenate(name=f"{name}_both")(read)
 
 
-def equal_size(channels: int, filters: int, directions: int) -> int:
-    """Hidden channels with which two 3 x 3 convolutions, one behind the other, have as many weights as a ConvLSTM."""
+def equal_size(channels: int, filters: int, directions: int, spare: int) -> int:
+    """Hidden channels with which two 3 x 3 convolutions have as many weights as a ConvLSTM, and the spare ones."""
     area = KERNEL**2
-    lstm = directions * 4 * filters * (area * (channels + filters) + 1)
+    lstm = directions * 4 * filters * (area * (channels + filters) + 1) + spare
     out = directions * filters
     return max(1, round((lstm - out) / (area * channels + 1 + area * out)))
 

@@ -76,7 +76,8 @@ def variable_paces(training: TrainingRecipe, model: keras.Model, steps_per_epoch
             continue
         pace = Pace(rates.decoder)
         if layer.name.startswith("enhancer"):
-            pace = Pace(rates.enhancer, round(freezing.enhancer_epochs * steps_per_epoch))
+            factor = rates.enhancer * (rates.gain if layer.name.startswith("enhancer_gain") else 1)
+            pace = Pace(factor, round(freezing.enhancer_epochs * steps_per_epoch))
         paces.update((id(variable), pace) for variable in layer.trainable_variables)
     return [paces[id(variable)] for variable in model.trainable_variables]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -12,10 +14,27 @@ from toolkit.transforms.spatial import smooth_field
 
 GHOSTS = (2, 3, 4)
 MISSING_SHARE = 0.34
-WITHOUT_NOISE = 0.1
+WITHOUT_NOISE = 0.25
 
 
-def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndarray) -> np.ndarray:
+class Damaged(NamedTuple):
+    """Damaged slices.
+
+    Args:
+        slices: `(slices, height, width, modalities)` float32, in [0, 1.5].
+        unevenness: `(slices, height, width, 1)` float32, what bias field and drift have multiplied them with.
+    """
+
+    slices: np.ndarray
+    unevenness: np.ndarray
+
+    @property
+    def evened(self) -> np.ndarray:
+        """The slices without bias field and drift, but with all else they have suffered."""
+        return self.slices / self.unevenness
+
+
+def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndarray) -> Damaged:
     """Draw which kinds of damage a window suffers, and how much, and apply them.
 
     In the order in which they come about: coil (bias field), scanner (drift), patient (ghosts),
@@ -26,21 +45,19 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
         rng: its state decides all.
         recipe: ranges.
         slices: `(slices, height, width, modalities)`, normalised and clean; height and width even.
-
-    Returns:
-        The same shape, float32, in [0, 1.5].
     """
     size, n_slices = slices.shape[1], len(slices)
 
     def happens(possible: float | bool) -> bool:
         return bool(possible) and rng.random() < recipe.probability
 
-    result: np.ndarray = np.asarray(slices, np.float32)
+    unevenness = np.ones((*slices.shape[:3], 1), np.float32)
     if happens(recipe.bias_field):
         field = 1 + rng.uniform(0, recipe.bias_field) * smooth_field(rng, size, knots=3)
-        result = result * field[None, :, :, None]
+        unevenness = unevenness * field[None, :, :, None]
     if happens(recipe.drift):
-        result = result * drift_factors(rng, recipe.drift, n_slices)[:, None, None, None]
+        unevenness = unevenness * drift_factors(rng, recipe.drift, n_slices)[:, None, None, None]
+    result: np.ndarray = np.asarray(slices, np.float32) * unevenness
     if happens(recipe.ghosting):
         result = ghosted(result, rng.uniform(0, recipe.ghosting), int(rng.choice(GHOSTS)), axis=int(rng.integers(1, 3)))
     coarse = happens(recipe.blur)
@@ -52,8 +69,8 @@ def degrade(rng: np.random.Generator, recipe: DegradationRecipe, slices: np.ndar
     if n_slices > 2 and happens(recipe.dropped):
         missing = np.zeros(n_slices, bool)
         missing[1:-1] = rng.random(n_slices - 2) < MISSING_SHARE
-        result = fill_missing(result, missing)
-    return np.clip(result, 0, CLIP).astype(np.float32)
+        result, unevenness = fill_missing(result, missing), fill_missing(unevenness, missing)
+    return Damaged(np.clip(result, 0, CLIP).astype(np.float32), unevenness.astype(np.float32))
 
 
 def rician(rng: np.random.Generator, images: np.ndarray, sigma: float) -> np.ndarray:

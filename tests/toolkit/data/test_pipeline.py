@@ -203,6 +203,26 @@ def test_an_enhancer_learns_to_get_the_undamaged_slices_back(store):
     assert targets["enhanced"].shape == inputs["slices"].shape
 
 
+def test_a_gain_alone_learns_to_even_out_and_nothing_else(store):
+    damage = {"probability": 1, "noise": 0, "blur": "false", "dropped": "false"}
+    values = (
+        "task=enhance",
+        "augmentation.probability=0",
+        *(f"pretraining.degradation.{k}={v}" for k, v in damage.items()),
+    )
+
+    def load(*more):
+        return WindowSet(store, "train", recipe(*values, *more), augment=True).load(0, 0)[:2]
+
+    clean = load()[1]
+    uneven, evened = load("model.enhancer.parts=gain", "pretraining.degradation.ghosting=0")
+    np.testing.assert_allclose(evened, clean, atol=1e-6)
+    assert np.abs(uneven - clean).max() > 0.05
+    # What a gain can't undo is left in what it learns from.
+    ghosts = load("model.enhancer.parts=gain")[1]
+    assert np.abs(ghosts - clean).max() > 0.01
+
+
 def test_an_enhancer_may_learn_from_squares_as_many_as_fit_into_the_slices(store):
     values = ("task=enhance", "augmentation.probability=0", "pretraining.degradation.noise=0.1")
     whole, mine = recipe(*values), recipe(*values, "pretraining.crop=16")

@@ -16,7 +16,11 @@ FAMILY = [
     {"kind": kind, "resolution": resolution, "layers": layers, "bidirectional": both}
     for kind in KINDS
     for resolution, layers, both in (("half", 1, True), ("full", 1, True), ("half", 3, True), ("half", 2, False))
-] + [{"kind": kind, "convolution_filters": 4} for kind in KINDS]
+] + [
+    {"kind": kind, **more}
+    for kind in KINDS
+    for more in ({"convolution_filters": 4}, {"parts": "gain"}, {"parts": "detail"})
+]
 
 
 def build(shape=SHAPE, **recipe):
@@ -30,7 +34,7 @@ def run(model, slices=SLICES):
 def trained(**recipe):
     """As if trained: the last layers no longer give zero."""
     model = build(**recipe)
-    last = ("enhancer_gain_out", "enhancer_gain_step", "enhancer_detail_out", "enhancer_detail_for_noise")
+    last = ("enhancer_gain_out", "enhancer_gain_level", "enhancer_detail_out", "enhancer_detail_gates")
     for layer in (layer for layer in model.layers if layer.name in last):
         layer.set_weights([RNG.normal(0, 0.3, weight.shape).astype(np.float32) for weight in layer.get_weights()])
     return model
@@ -46,6 +50,16 @@ def moved_slices(model, changed):
 @pytest.mark.parametrize("recipe", FAMILY, ids=lambda r: "-".join(str(v) for v in r.values()))
 def test_an_untrained_enhancer_passes_its_input_on_unchanged(recipe):
     np.testing.assert_array_equal(run(build(**recipe)), SLICES)
+
+
+def test_half_precision_rounds_nothing_of_what_is_passed_on():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = build(kind="convlstm")
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert "float16" in {layer.compute_dtype for layer in model.layers}
+    np.testing.assert_array_equal(run(model), SLICES)
 
 
 def test_kind_none_passes_its_input_on_unchanged():
@@ -81,8 +95,11 @@ def test_an_lstm_over_rows_and_columns_sees_across_the_slice():
 
 
 def test_the_cnn_has_as_many_weights_as_the_convlstm_it_is_compared_with():
-    lstm, cnn = (build(kind=kind, filters=8).count_params() for kind in ("convlstm", "cnn"))
+    lstm, cnn = (build(kind=kind, filters=8, parts="detail").count_params() for kind in ("convlstm", "cnn"))
     assert cnn == pytest.approx(lstm, rel=0.02)
+    # Its gain has none for steps between slices, which it does not see.
+    lstm, cnn = (build(kind=kind, filters=8, parts="gain").count_params() for kind in ("convlstm", "cnn"))
+    assert 0.93 * lstm < cnn < lstm
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,15 +111,32 @@ def test_weights_of_one_size_and_length_fit_another(kind):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_gain_can_neither_turn_signal_over_nor_more_than_double_it():
-    model = trained()
-    gain = model.get_layer("enhancer_gain_out")
-    gain.set_weights([100 * weight for weight in gain.get_weights()])
-    for detail in (model.get_layer(f"enhancer_detail_{part}") for part in ("out", "for_noise")):
-        detail.set_weights([np.zeros_like(weight) for weight in detail.get_weights()])
-    ratio = run(model) / SLICES
-    assert ratio.min() >= 0
-    assert ratio.max() <= 2 + 1e-5
+def test_the_gain_lies_between_half_and_twice():
+    model = trained(parts="gain")
+    kernel, bias = model.get_layer("enhancer_gain_out").get_weights()
+    model.get_layer("enhancer_gain_out").set_weights([np.zeros_like(kernel), np.full_like(bias, 50) * [1, -1]])
+    np.testing.assert_allclose(run(model), SLICES * [2, 0.5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gain_then_detail_are_what_both_are(kind):
+    both, gain, detail = (trained(kind=kind, parts=parts) for parts in ("both", "gain", "detail"))
+    for part in (gain, detail):
+        for layer in (layer for layer in part.layers if layer.weights):
+            layer.set_weights(both.get_layer(layer.name).get_weights())
+    np.testing.assert_allclose(run(detail, run(gain)), run(both), atol=1e-6)
+    assert gain.count_params() + detail.count_params() == both.count_params()
+
+
+def test_a_slice_that_is_too_dark_shows_in_its_walk():
+    """The steps reach the walk whatever the other weights are."""
+    model = build(kind="convlstm")
+    slices = np.tile(RNG.uniform(0.3, 0.7, (1, 1, SIZE, SIZE, 2)), (1, N_SLICES, 1, 1, 1)).astype(np.float32)
+    slices[:, 2] *= 0.8
+    walk = keras.Model(model.inputs, model.get_layer("enhancer_gain_known").output)
+    steps = keras.ops.convert_to_numpy(walk({"slices": slices}))[:, :2]
+    drift = np.log(0.8)
+    np.testing.assert_allclose(steps, [[0, 0], [0, 0], [drift, drift], [-drift, -drift]], atol=0.04)
 
 
 def test_every_weight_can_learn():

@@ -165,7 +165,7 @@ def test_every_weight_can_learn():
 
     model = build_segmenter(recipe(dropout=0.0), 1)
     rng = np.random.default_rng(9)
-    for name in ("enhancer_gain_out", "enhancer_detail_out"):
+    for name in ("enhancer_gain_out", "enhancer_gain_level", "enhancer_detail_out"):
         last = model.get_layer(name)
         last.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in last.get_weights()])
     slices = window(1)

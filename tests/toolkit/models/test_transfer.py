@@ -125,9 +125,10 @@ def with_corrections_alike(model):
     for layer in model.layers:
         if layer.name in (
             "enhancer_gain_out",
-            "enhancer_gain_step",
+            "enhancer_gain_gates",
+            "enhancer_gain_level",
             "enhancer_detail_out",
-            "enhancer_detail_for_noise",
+            "enhancer_detail_gates",
         ):
             layer.set_weights([np.repeat(w[..., ::3], 3, axis=-1) for w in layer.get_weights()])
     return model
@@ -146,7 +147,10 @@ def test_from_three_to_one_the_picture_counts_for_all_three(tmp_path):
     layers = {name.split("/")[0] for name in transfer.adapted}
     ends = {
         f"enhancer_{step}"
-        for step in ("gain_in", "gain_out", "gain_step", "detail_read1", "detail_out", "detail_for_noise")
+        for step in (
+            *("gain_in", "gain_out", "gain_weigh", "gain_gates", "gain_level"),
+            *("detail_read1", "detail_out", "detail_gates"),
+        )
     }
     assert layers == {"modalities_to_rgb", "decoder0_conv1", *ends}
 
@@ -235,7 +239,8 @@ def test_filters_that_grow_as_the_modalities_do_are_not_taken_for_them(figshare)
     model = build_segmenter(recipe(decoder_filters=[16, 16, 8, 8, 8], enhancer={"filters": 4}), 2)
     transfer = take_over(model, path, ("t1c", "t2f"), ["tumour"])
     layers = {name.split("/")[0] for name in transfer.adapted}
-    assert layers == {"modalities_to_rgb", "enhancer_gain_in", "enhancer_gain_out", "enhancer_gain_step"}
+    gain = {f"enhancer_gain_{step}" for step in ("in", "out", "weigh", "gates", "level")}
+    assert layers == {"modalities_to_rgb", *gain}
     assert {(f"decoder4_{part}", "another shape") for part in ("up", "norm1")} <= left(transfer)
 
 

@@ -105,6 +105,14 @@ def test_what_is_frozen_stays_to_the_bit_and_then_moves():
     np.testing.assert_array_equal(thawed[1], before[1])  # a rate of 0: never
 
 
+def test_the_gain_has_a_rate_of_its_own_within_the_enhancers():
+    image = keras.Input((4, 4, 1))
+    x = keras.layers.Conv2D(1, 1, use_bias=False, name="enhancer_gain_in")(image)
+    model = keras.Model(image, keras.layers.Conv2D(1, 1, use_bias=False, name="enhancer_detail_in")(x))
+    paces = variable_paces(recipe(rates={"enhancer": 0.5, "gain": 0.2}).training, model, 1)
+    assert [pace.factor for pace in paces] == [0.1, 0.5]
+
+
 def test_norms_and_biases_do_not_decay():
     image = keras.Input((4, 4, 1))
     x = keras.layers.Conv2D(2, 1, name="enhancer_in", bias_initializer="ones")(image)

@@ -17,12 +17,28 @@ def rng(seed=1):
 
 
 def damaged(**kinds):
-    return degrade(rng(), DegradationRecipe(**{**NOTHING, **kinds}), CLEAN)
+    return degrade(rng(), DegradationRecipe(**{**NOTHING, **kinds}), CLEAN).slices
+
+
+def test_what_is_evened_has_suffered_all_but_bias_field_and_drift():
+    uneven = {"bias_field": 0.3, "drift": 0.3}
+    damage = degrade(rng(), DegradationRecipe(**{**NOTHING, **uneven}), CLEAN)
+    np.testing.assert_allclose(damage.evened, CLEAN, rtol=1e-5)
+    assert np.abs(damage.slices - CLEAN).max() > 0.05
+    damage = degrade(rng(), DegradationRecipe(**{**NOTHING, **uneven, "ghosting": 0.2}), CLEAN)
+    assert np.abs(damage.evened - CLEAN).max() > 0.01
+
+
+def test_slices_that_are_filled_are_as_uneven_as_what_fills_them():
+    kinds = {"drift": 0.3, "dropped": True}
+    damage = degrade(rng(2), DegradationRecipe(**{**NOTHING, **kinds}), np.ones_like(CLEAN))
+    np.testing.assert_allclose(damage.evened, 1, rtol=1e-5)
+    assert np.ptp(damage.unevenness) > 0.05
 
 
 def test_with_everything_off_nothing_changes():
     np.testing.assert_array_equal(damaged(), CLEAN)
-    np.testing.assert_array_equal(degrade(rng(), DegradationRecipe(probability=0, noise=0), CLEAN), CLEAN)
+    np.testing.assert_array_equal(degrade(rng(), DegradationRecipe(probability=0, noise=0), CLEAN).slices, CLEAN)
 
 
 @pytest.mark.parametrize("signal", [0.0, 0.1, 0.5])
@@ -31,11 +47,11 @@ def test_noise_has_the_rice_distribution(signal):
     assert stats.kstest(sample, stats.rice(signal / 0.1, scale=0.1).cdf).pvalue > 0.01
 
 
-def test_one_window_in_ten_has_no_noise_and_the_others_any_level_up_to_the_largest():
+def test_one_window_in_four_has_no_noise_and_the_others_any_level_up_to_the_largest():
     recipe = DegradationRecipe(**{**NOTHING, "noise": 0.2, "probability": 0})
     small = np.full((3, 16, 16, 1), 0.7, np.float32)
-    levels = np.array([(degrade(rng(seed), recipe, small) - small).std() for seed in range(400)])
-    assert stats.binomtest(int((levels == 0).sum()), 400, 0.1).pvalue > 0.01
+    levels = np.array([(degrade(rng(seed), recipe, small).slices - small).std() for seed in range(400)])
+    assert stats.binomtest(int((levels == 0).sum()), 400, 0.25).pvalue > 0.01
     assert stats.kstest(levels[levels > 0], stats.uniform(0, 0.2).cdf).pvalue > 0.01
 
 
@@ -80,7 +96,7 @@ def test_half_the_resolution_is_opencvs_area_mean_and_its_corners_stay():
 
 def test_what_is_dropped_lies_between_neighbours_and_the_ends_stay():
     changed = [i for i in range(5) if not np.array_equal(damaged(dropped=True)[i], CLEAN[i])]
-    draws = [degrade(rng(s), DegradationRecipe(**{**NOTHING, "dropped": True}), CLEAN) for s in range(20)]
+    draws = [degrade(rng(s), DegradationRecipe(**{**NOTHING, "dropped": True}), CLEAN).slices for s in range(20)]
     assert all(np.array_equal(d[[0, 4]], CLEAN[[0, 4]]) for d in draws)
     assert any(not np.array_equal(d, CLEAN) for d in draws)
     assert set(changed) <= {1, 2, 3}
@@ -88,7 +104,7 @@ def test_what_is_dropped_lies_between_neighbours_and_the_ends_stay():
 
 def test_all_kinds_together_stay_in_range_and_follow_the_seed():
     recipe = DegradationRecipe(probability=1)
-    one, same, other = (degrade(rng(seed), recipe, CLEAN) for seed in (3, 3, 4))
+    one, same, other = (degrade(rng(seed), recipe, CLEAN).slices for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
     assert one.dtype == np.float32
