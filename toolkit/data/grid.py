@@ -80,12 +80,12 @@ class Grid:
     def _place(self, images: np.ndarray) -> np.ndarray:
         top, left = self._corner
         grid = np.zeros((len(images), self.size, self.size, images.shape[3]), np.float32)
-        grid[:, top : top + self.height, left : left + self.width] = _resize(images, self.height, self.width)
+        grid[:, top : top + self.height, left : left + self.width] = resize_planes(images, self.height, self.width)
         return grid
 
     def _take(self, maps: np.ndarray) -> np.ndarray:
         top, left = self._corner
-        return _resize(maps[:, top : top + self.height, left : left + self.width], *self.shape[1:])
+        return resize_planes(maps[:, top : top + self.height, left : left + self.width], *self.shape[1:])
 
 
 def model_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float] | None, data: DataRecipe) -> Grid:
@@ -122,7 +122,7 @@ def resize_weights(n_from: int, n_to: int) -> np.ndarray:
     The same rule as within a slice: the ends of both sequences lie at the same place; fewer slices
     are means over what they cover, more slices are interpolated linearly.
     """
-    weights = _resize(np.eye(n_from, dtype=np.float32)[None, ..., None], n_to, n_from)[0, ..., 0]
+    weights = resize_planes(np.eye(n_from, dtype=np.float32)[None, ..., None], n_to, n_from)[0, ..., 0]
     weights.flags.writeable = False
     return weights
 
@@ -131,7 +131,7 @@ def _at_least_one(length: float) -> int:
     return max(1, round(length))
 
 
-def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_planes(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize `(n, H, W, C)`: shrinking averages areas, so no pixel is lost between samples; growing is linear."""
     images = np.asarray(images, np.float32)
     n, old_height, old_width, channels = images.shape
@@ -139,7 +139,7 @@ def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
         return images
     if (height < old_height and width > old_width) or (height > old_height and width < old_width):
         # OpenCV has one rule for both axes.
-        return _resize(_resize(images, height, old_width), height, width)
+        return resize_planes(resize_planes(images, height, old_width), height, width)
     interpolation = cv2.INTER_AREA if height <= old_height and width <= old_width else cv2.INTER_LINEAR
     resized = np.empty((n, height, width, channels), np.float32)
     for first in range(0, channels, OPENCV_CHANNELS):

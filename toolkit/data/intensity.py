@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LOW_PERCENTILE = 1.0
-HIGH_PERCENTILE = 99.0
+LOW_PERCENT, HIGH_PERCENT = 1, 99
 CLIP = 1.5
 HEAD_LEVEL = 0.1  # of intensities in 0-1: below it, inside the range of a case, lies air
 
@@ -20,7 +19,7 @@ def intensity_range(images: np.ndarray) -> np.ndarray:
     The low end is the 1st percentile of all pixels (air, where there is any);
     the high end is the 99th percentile of the head, that is of the pixels above
     the case's mean. Both percentiles are values that occur in the image
-    (``inverted_cdf``), which an exported graph can find by counting alone.
+    (NumPy's ``inverted_cdf``), which an exported graph can find by counting alone.
 
     Args:
         images: `(slices, height, width, modalities)`, any real type.
@@ -32,11 +31,17 @@ def intensity_range(images: np.ndarray) -> np.ndarray:
     ranges = np.zeros((flat.shape[1], 2), np.float32)
     for channel in range(flat.shape[1]):
         pixels = flat[:, channel].astype(np.float32)
-        low = np.percentile(pixels, LOW_PERCENTILE, method="inverted_cdf")
+        low = _percentile(pixels, LOW_PERCENT)
         head = pixels[pixels > pixels.mean(dtype=np.float64)]
-        high = np.percentile(head, HIGH_PERCENTILE, method="inverted_cdf") if head.size else low
+        high = _percentile(head, HIGH_PERCENT) if head.size else low
         ranges[channel] = low, high if high > low else low + 1.0
     return ranges
+
+
+def _percentile(values: np.ndarray, percent: int) -> np.float32:
+    """The smallest value that `percent` of all values do not exceed; in whole numbers, as NumPy rounds in float32."""
+    rank = max(-(-percent * values.size // 100) - 1, 0)
+    return np.partition(values, rank)[rank]
 
 
 def normalise(images: np.ndarray, value_range: np.ndarray) -> np.ndarray:
