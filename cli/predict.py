@@ -13,8 +13,15 @@ from cli.spacing import Spacing, spacing_mm
 
 def predict(
     inputs: Annotated[list[Path], typer.Argument(help="DICOM, NIfTI, .mat, PNG, TIFF, JPEG, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="Run folder, .keras file, or a name in saved_models/.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Run folder, .keras or .tflite file, SavedModel folder, or a name in saved_models/."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-predictions"),
+    server: Annotated[
+        str | None,
+        typer.Option(help="Model on TensorFlow Serving: grpc://HOST:PORT/NAME or http://HOST:PORT/v1/models/NAME."),
+    ] = None,
     spacing: Spacing = None,
     debug: Debug = False,
 ) -> None:
@@ -26,15 +33,19 @@ def predict(
     Examples:
       bts-predict scan.nii.gz --model runs/figshare
       bts-predict pictures/ 1.mat --model runs/figshare --out predictions
-      bts-predict DICOM_FOLDER/ --model runs/figshare
+      bts-predict DICOM_FOLDER/ --model exported/figshare.tflite
       bts-predict BraTS-GLI-00001-000/ --model runs/brats
       bts-predict stack.nii.gz --model runs/figshare --spacing 5,0.9,0.9
+      bts-predict scan.nii.gz --server grpc://localhost:8500/figshare
     """
     with one_line_errors(debug):
-        from toolkit.errors import SourceError
+        from toolkit.errors import SourceError, UsageError
+
+        if (model is None) == (server is None):
+            raise UsageError("name one model: --model RUN, or --server URL")
         from toolkit.workflows.predict import predict as run
 
-        summary = run(inputs, model, out, spacing_mm(spacing))
+        summary = run(inputs, model or str(server), out, spacing_mm(spacing))
         if summary["trained_on_synthetic_data"]:
             typer.echo("warning: this model was trained on synthetic phantoms; on people it means nothing", err=True)
         for name, case in summary["cases"].items():

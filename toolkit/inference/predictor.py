@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.data.grid import model_grid
-from toolkit.data.intensity import intensity_range, normalise
+from toolkit.data.intensity import intensity_range
 from toolkit.data.regions import label_mask, tumour_probability
-from toolkit.data.windows import windows
 from toolkit.errors import ModelError
-from toolkit.models.model_file import load_model
+from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.models.model_file import SAVED_MODEL, load_model
 from toolkit.shipped import shipped_folder
 
-if TYPE_CHECKING:
-    import keras
-
-BATCH_WINDOWS = 4
 MODELS = shipped_folder("saved_models")
+KERAS, LITE = ".keras", ".tflite"
 
 
 class Predictor:
-    """A model file, ready to be asked about cases.
+    """A model, ready to be asked about cases.
 
     Args:
-        path: run folder, `.keras` file, or the name of a model in saved_models/.
+        source: run folder, `.keras` file, SavedModel folder, `.tflite` file, the name of a model in saved_models/, or
+            the URL of a model on a server (see `toolkit.inference.runtimes.server`).
+
+    Attributes:
+        name: path or URL.
+        path: the model file or folder; None on a server.
+        info: what the model was made for.
 
     Raises:
-        ModelError: there is no such model, or it can't be read.
+        ModelError: there is no such model, it can't be read, or the server does not answer.
 
     Example:
         predictor = Predictor(Path("runs/figshare"))
@@ -38,11 +38,12 @@ class Predictor:
         mask = predictor.mask(probability)
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = find_model(path)
-        self.model, self.info = load_model(self.path)
+    def __init__(self, source: Path | str) -> None:
+        self.path = None if is_url(source) else find_model(Path(source))
+        self._runtime = open_runtime(self.path or str(source))
+        self.name, self.info = self._runtime.name, self._runtime.info
         if self.info.recipe.task == "enhance":
-            raise ModelError(f"{self.path}: is an enhancer and marks no tumours; use bts-enhance, or another model")
+            raise ModelError(f"{self.name}: is an enhancer and marks no tumours; use bts-enhance, or another model")
 
     def predict(
         self,
@@ -63,7 +64,7 @@ class Predictor:
         Raises:
             ModelError: the case has another number of modalities than the model, or no spacing where it needs one.
         """
-        return self._run(self.model, ("probability",), images, value_range, spacing_mm)["probability"]
+        return self._runtime.probability(images, self._range(images, value_range), spacing_mm)
 
     def inspect(
         self,
@@ -80,8 +81,27 @@ class Predictor:
 
         Returns:
             Name to `(slices, height, width, channels)` float32, in the slices' own size.
+
+        Raises:
+            ModelError: as `predict`, or the model is no `.keras` file.
         """
-        return self._run(self._inspector, tuple(self._inspector.output), images, value_range, spacing_mm)
+        from toolkit.inference.runtimes.keras_file import KerasRuntime
+
+        if not isinstance(self._runtime, KerasRuntime):
+            raise ModelError(f"{self.name}: does not show what happens inside; take the .keras file or the run folder")
+        return self._runtime.inspect(images, self._range(images, value_range), spacing_mm)
+
+    @property
+    def can_inspect(self) -> bool:
+        """Whether `inspect` works."""
+        return self.path is not None and self.path.suffix == KERAS
+
+    @property
+    def files(self) -> list[Path]:
+        """What the model consists of; nothing on a server."""
+        if self.path is None or self.path.is_file():
+            return [self.path] if self.path else []
+        return sorted(file for file in self.path.rglob("*") if file.is_file())
 
     def mask(self, probability: np.ndarray) -> np.ndarray:
         """Labels `(slices, height, width)` uint8, see `toolkit.data.regions.label_mask`."""
@@ -91,49 +111,50 @@ class Predictor:
         """Probability `(slices, height, width)` of being in any region."""
         return tumour_probability(probability, self.info.recipe.model)
 
-    @cached_property
-    def _inspector(self) -> keras.Model:
-        from toolkit.models.segmenter import inspector
-
-        return inspector(self.model)
-
-    def _run(
-        self,
-        model: keras.Model,
-        names: tuple[str, ...],
-        images: np.ndarray,
-        value_range: np.ndarray | None,
-        spacing_mm: tuple[float, float, float] | None,
-    ) -> dict[str, np.ndarray]:
-        if images.shape[3] != len(self.info.modalities):
+    def _range(self, images: np.ndarray, value_range: np.ndarray | None) -> np.ndarray:
+        wanted = self.info.modalities
+        if images.shape[3] != len(wanted):
             raise ModelError(
-                f"{self.path}: needs {len(self.info.modalities)} modalities ({', '.join(self.info.modalities)}), "
+                f"{self.name}: needs {len(wanted)} modalities ({', '.join(wanted)}), "
                 f"the scan has {images.shape[3]}; give a scan with those"
             )
-        data = self.info.recipe.data
-        try:
-            grid = model_grid(images.shape[:3], spacing_mm, data)
-        except ValueError as error:
-            raise ModelError(f"{self.path}: the scan does not fit: {error}") from error
-        limits = intensity_range(images) if value_range is None else value_range
-        plan = windows(grid.n_slices, data.window.slices, data.window.halo, data.window.shuffled)
-        results: dict[str, np.ndarray] = {}
-        for start in range(0, len(plan), BATCH_WINDOWS):
-            batch = plan[start : start + BATCH_WINDOWS]
-            # Always full batches: a smaller one would make the backend compile again.
-            full = [*batch, *[batch[-1]] * (BATCH_WINDOWS - len(batch))]
-            slices = [grid.images(lambda wanted: normalise(images[wanted], limits), w.slices) for w in full]
-            outputs = model.predict_on_batch({"slices": np.stack(slices)})
-            for name in names:
-                values = np.asarray(outputs[name])
-                result = results.setdefault(name, np.zeros((*images.shape[:3], values.shape[-1]), np.float32))
-                for window, maps in zip(batch, values, strict=False):
-                    grid.add_back(maps[window.counts], window.slices[window.counts], result)
-        return results
+        return intensity_range(images) if value_range is None else value_range
+
+
+def is_url(source: Path | str) -> bool:
+    """Whether a model is named by the URL of a server."""
+    return isinstance(source, str) and "://" in source
+
+
+def open_runtime(source: Path | str) -> Runtime:
+    """What can run a model.
+
+    Args:
+        source: what `find_model` found, or a URL.
+
+    Raises:
+        ModelError: it can't be read, or the server does not answer.
+    """
+    # Each only when it is asked for: a .tflite file needs neither TensorFlow nor Keras, a server none of them.
+    if isinstance(source, str):
+        from toolkit.inference.runtimes.server import ServerRuntime
+
+        return ServerRuntime(source)
+    if source.is_dir():
+        from toolkit.inference.runtimes.saved_model import SavedModelRuntime
+
+        return SavedModelRuntime(source)
+    if source.suffix == LITE:
+        from toolkit.inference.runtimes.lite import LiteRuntime
+
+        return LiteRuntime(source)
+    from toolkit.inference.runtimes.keras_file import KerasRuntime
+
+    return KerasRuntime(str(source), *load_model(source))
 
 
 def find_model(path: Path) -> Path:
-    """The model file behind a run folder, a file, or a name in saved_models/.
+    """The model behind a run folder, a file, a SavedModel folder, or a name in saved_models/.
 
     Raises:
         ModelError: there is none.
@@ -142,10 +163,13 @@ def find_model(path: Path) -> Path:
     candidates = [path / "best.keras", path]
     if path == Path(path.name) and not path.exists():
         # Only a bare name: a path that was mistyped must not find another model of the same name.
-        candidates += [MODELS / path, MODELS / f"{path}.keras"]
+        candidates += [MODELS / path, MODELS / f"{path}{KERAS}", MODELS / f"{path}{LITE}"]
     for candidate in candidates:
-        if candidate.is_file():
+        if candidate.is_file() or (candidate / SAVED_MODEL).is_file():
             return candidate
     if path.is_dir():
         raise ModelError(f"{path}: holds no best.keras; train first, e.g. bts-train figshare --out {path}")
-    raise ModelError(f"{path}: no such model; give a run folder, a .keras file or a name in {MODELS.name}/")
+    raise ModelError(
+        f"{path}: no such model; give a run folder, a .keras or .tflite file, a SavedModel folder or a name in "
+        f"{MODELS.name}/"
+    )

@@ -1,12 +1,12 @@
-"""A `.keras` file that knows what it was made for.
+"""Model files that know what they were made for.
 
-A `.keras` file is a zip; beside Keras' own entries ours holds `bts.json`, so that a lone file
-says which modalities, labels and window rule it needs, also to readers without Keras.
+Each holds `bts.json`, so that a lone file says which modalities, labels and window rule it needs, also to readers
+without Keras: a `.keras` file is a zip, where it is one more entry; a `.tflite` file has a zip behind its end, as the
+metadata of TensorFlow Lite does; a SavedModel folder has it among its assets.
 """
 
 from __future__ import annotations
 
-import json
 import pkgutil
 import zipfile
 from importlib import import_module
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 ENTRY = "bts.json"
+SAVED_MODEL = "saved_model.pb"
 MAX_ENTRY_BYTES = 2**20
 
 
@@ -83,18 +84,21 @@ def save_model(model: keras.Model, path: Path, info: ModelInfo) -> None:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """What a `.keras` file says of itself; Keras is not needed.
+    """What a `.keras` file, a `.tflite` file or a SavedModel folder says of itself; Keras is not needed.
 
     Raises:
         ModelError: missing, no model file, or not written by this toolkit.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model; give a run folder or a .keras file written by bts-train")
+    if not path.exists():
+        raise ModelError(f"{path}: no such model; give a run folder or a model file written by bts-train or bts-export")
     try:
+        if path.is_dir():
+            with (path / "assets" / ENTRY).open("rb") as file:
+                return ModelInfo.model_validate_json(file.read(MAX_ENTRY_BYTES))
         with zipfile.ZipFile(path) as archive, archive.open(ENTRY) as entry:
-            return ModelInfo.model_validate(json.loads(entry.read(MAX_ENTRY_BYTES)))
+            return ModelInfo.model_validate_json(entry.read(MAX_ENTRY_BYTES))
     except Exception as error:  # zipfile raises many kinds on a damaged file
-        raise ModelError(f"{path}: no model of this toolkit, or damaged; train it again with bts-train") from error
+        raise ModelError(f"{path}: no model of this toolkit, or damaged; train or export it again") from error
 
 
 def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
@@ -104,6 +108,8 @@ def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
         ModelError: missing or damaged.
     """
     info = read_info(path)
+    if path.suffix != ".keras":
+        raise ModelError(f"{path}: is no .keras file, which this needs; give a run folder or a .keras file")
     import keras
 
     _register_layers()

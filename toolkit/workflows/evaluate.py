@@ -43,7 +43,7 @@ def evaluate(model: Path, store_path: Path, part: str, out: Path) -> dict[str, A
     manifest = Manifest()
     predictor, store = Predictor(model), Store(store_path)
     metrics = judge(predictor, store, part, out, manifest)
-    content = manifest.content(model=file_checksums([predictor.path]), store=store.index.checksums_sha256)
+    content = manifest.content(model=file_checksums(predictor.files), store=store.index.checksums_sha256)
     write_json(out / "manifest.json", content)
     return metrics
 
@@ -84,7 +84,7 @@ def judge(
         refuse_training_patients(predictor, store, spans)
     metrics = evaluate_cases(_results(predictor, store, spans), out)
     metrics |= {
-        "model": str(predictor.path),
+        "model": predictor.name,
         "split": f"{split}, fold {fold}" if split == "folds" else split,
         "split_leaks_patients": split == "by_slice_leaking",
         "part": part,
@@ -111,7 +111,7 @@ def refuse_other_data(predictor: Predictor, store: Store) -> None:
     info, index = predictor.info, store.index
     if tuple(index.modalities) != info.modalities:
         raise StoreError(
-            f"{store.path}: has the modalities {', '.join(index.modalities)}, {predictor.path} needs "
+            f"{store.path}: has the modalities {', '.join(index.modalities)}, {predictor.name} needs "
             f"{', '.join(info.modalities)}; prepare it with those, in this order"
         )
     names = {value: name for name, value in info.label_map.items()}
@@ -119,7 +119,7 @@ def refuse_other_data(predictor: Predictor, store: Store) -> None:
     for label in sorted({label for labels in info.recipe.model.regions.values() for label in labels}):
         if names.get(label) != theirs.get(label):
             raise StoreError(
-                f"{store.path}: label {label} is {theirs.get(label, 'none')}, to {predictor.path} it is "
+                f"{store.path}: label {label} is {theirs.get(label, 'none')}, to {predictor.name} it is "
                 f"{names.get(label)}; judge it on data with the same labels"
             )
 
@@ -141,7 +141,7 @@ def refuse_training_patients(predictor: Predictor, store: Store, spans: list[Spa
     known = {span.case.patient_group for span in spans} & set(info.training_patient_groups)
     if known:
         raise StoreError(
-            f"{store.path}: {predictor.path} has learned from patient group {min(known)}, which this part holds "
+            f"{store.path}: {predictor.name} has learned from patient group {min(known)}, which this part holds "
             f"({len(known)} in all); judge it on the store it was trained on"
         )
 
@@ -190,7 +190,9 @@ def _example(
 ) -> tuple[str, np.ndarray]:
     index = record.slice_names.index(row["slice"])
     images, truth = store.read(record, range(record.shape[0]))
-    inside = predictor.inspect(images, np.array(record.intensity_range), record.spacing_mm)
+    look = predictor.inspect if predictor.can_inspect else predictor.predict
+    seen = look(images, np.array(record.intensity_range), record.spacing_mm)
+    inside = seen if isinstance(seen, dict) else {"probability": seen}
     (low, high), mask = record.intensity_range[0], predictor.mask(inside["probability"])
     grey = to_grey(images[index, ..., 0], low, high)
     columns = [

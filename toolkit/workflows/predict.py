@@ -16,7 +16,7 @@ from toolkit.errors import SourceError, ToolkitError
 from toolkit.files import write_json
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import write_mask
-from toolkit.inference.predictor import Predictor, find_model
+from toolkit.inference.predictor import Predictor, find_model, is_url
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import count, dice
 from toolkit.models.model_file import read_info
@@ -30,7 +30,7 @@ SHOWN_FIRST = ("t1c", "t2f")
 
 
 def predict(
-    inputs: list[Path], model: Path, out: Path, spacing_mm: tuple[float, float, float] | None = None
+    inputs: list[Path], model: Path | str, out: Path, spacing_mm: tuple[float, float, float] | None = None
 ) -> dict[str, Any]:
     """Mark the tumour in every scan of `inputs`.
 
@@ -53,16 +53,17 @@ def predict(
     """
     manifest = Manifest()
     # What is cheap first: errors about inputs need not wait for TensorFlow.
-    info = read_info(find_model(model))
+    predictor = Predictor(model) if is_url(model) else None
+    info = predictor.info if predictor else read_info(find_model(Path(model)))
     data = info.recipe.data
     scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out)
-    predictor = Predictor(model)
+    predictor = predictor or Predictor(model)
     run = _Run(predictor, out, spacing_mm)
     cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
     content = manifest.content(model=str(model), synthetic_training=info.synthetic_data)
     write_prediction_report(out / "report.html", _begun(cases), content)
     summary = {
-        "model": str(predictor.path),
+        "model": predictor.name,
         "threshold": info.threshold,
         "trained_on_synthetic_data": info.synthetic_data,
         "cases": run.done,
@@ -70,7 +71,7 @@ def predict(
     }
     write_json(out / "summary.json", summary)
     finished = manifest.content(
-        model=file_checksums([predictor.path]),
+        model=file_checksums(predictor.files),
         inputs=file_checksums(file for scan in run.read for file in scan.all_files),
     )
     write_json(out / "manifest.json", finished)
