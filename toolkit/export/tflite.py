@@ -1,0 +1,143 @@
+"""A segmenter as a TFLite file: a window of slices of one size, built-in operators only."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from toolkit.config import DataRecipe
+from toolkit.data.grid import model_grid, resize_weights
+from toolkit.export.resampling import resampled
+from toolkit.export.saved_model import CARD
+from toolkit.export.serving_graph import normalised
+from toolkit.models.model_file import ENTRY, ModelInfo
+
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+# A representative window and the range of its case.
+Window = tuple[np.ndarray, np.ndarray]
+
+
+def tflite_model(
+    model: keras.Model,
+    info: ModelInfo,
+    card: str,
+    precision: Precision,
+    plane: tuple[int, int] | None = None,
+    calibration: Callable[[], Iterable[Window]] | None = None,
+) -> bytes:
+    """A TFLite file.
+
+    Its one signature, `serving_default`, takes `slices` `(1, S, height, width, modalities)` float32, as stored, and
+    `value_range` `(1, modalities, 2)` of their case, and gives `probability` `(1, S, height, width, regions)`.
+    Normalisation and resizing stay in float32 whatever the precision, as the range of a scan may be anything.
+
+    Args:
+        model: core model in float32.
+        info: what it was made for; lies in the file, beside the card, in a zip behind its end (`unzip FILE`).
+        card: model card, Markdown.
+        precision: of weights (float16, dynamic), or of all arithmetic (int8).
+        plane: height and width of the slices; none: the model's grid, on which slices are not resized.
+        calibration: gives windows `(1, S, height, width, modalities)` of training patients; for int8.
+    """
+    with TemporaryDirectory() as folder:
+        module = tf.Module()
+        module.weights = [variable.value for variable in model.variables]
+        # By way of a SavedModel weights become constants and names of inputs and outputs stay.
+        tf.saved_model.save(module, folder, signatures=_window_function(model, info, plane))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        return _with_appendix(
+            _converted(converter, precision, calibration), {ENTRY: info.model_dump_json(indent=2), CARD: card}
+        )
+
+
+def _converted(converter: Any, precision: Precision, calibration: Callable[[], Iterable[Window]] | None) -> bytes:
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision == "int8":
+        assert calibration is not None
+        return _int8(converter, calibration)
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
+
+
+def _int8(converter: Any, calibration: Callable[[], Iterable[Window]]) -> bytes:
+    """Integers from the encoder on; what comes before, to which the enhancer belongs, stays in float32.
+
+    Raw pixels have any range, of which 256 steps would keep little, and the enhancer adds small corrections to large
+    values. TensorFlow's quantisation debugger is its public way of leaving operators out.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=converter.convert())
+    before = [d["name"] for d in interpreter.get_tensor_details() if not _is_behind_enhancer(d["name"])]
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: _named(calibration())
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=converter.representative_dataset,
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=before),
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
+def _is_behind_enhancer(tensor: str) -> bool:
+    """Whether a tensor is one of the network behind the enhancer; operators are named after the layers they are of."""
+    return "segmenter" in tensor and "/enhance" not in tensor
+
+
+def _window_function(model: keras.Model, info: ModelInfo, plane: tuple[int, int] | None) -> Any:
+    """Raw slices of one window to their probability."""
+    data, modalities = info.recipe.data, len(info.modalities)
+    n_slices, size = data.window.slices, data.image_size
+    height, width = plane or (size, size)
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec((1, n_slices, height, width, modalities), tf.float32, name="slices"),
+            tf.TensorSpec((1, modalities, 2), tf.float32, name="value_range"),
+        ],
+    )
+    def serving_default(slices, value_range):
+        images = normalised(slices, value_range)
+        if plane is None:
+            return {"probability": model(images, training=False)["probability"]}
+        return {"probability": _on_grid(images, data, lambda slices: model(slices, training=False)["probability"])}
+
+    return serving_default
+
+
+def _on_grid(images: tf.Tensor, data: DataRecipe, network: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """`toolkit.data.grid.Grid` of slices whose size is known: to the grid, through the network, and back."""
+    _, n_slices, height, width, _ = images.shape
+    grid = model_grid((n_slices, height, width), None, data)
+    top, left = (grid.size - grid.height) // 2, (grid.size - grid.width) // 2
+    rows, columns = slice(top, top + grid.height), slice(left, left + grid.width)
+    flat = resampled(images[0], resize_weights(height, grid.height), resize_weights(width, grid.width))
+    margins = [(0, 0), (top, grid.size - rows.stop), (left, grid.size - columns.stop), (0, 0)]
+    maps = network(tf.pad(flat, margins)[None])[0, :, rows, columns]
+    return resampled(maps, resize_weights(grid.height, height), resize_weights(grid.width, width))[None]
+
+
+def _named(windows: Iterable[Window]) -> Iterator[dict[str, np.ndarray]]:
+    for slices, value_range in windows:
+        yield {"slices": slices.astype(np.float32), "value_range": value_range.astype(np.float32)}
+
+
+def _with_appendix(content: bytes, files: dict[str, str]) -> bytes:
+    """Put files into a zip behind a FlatBuffer, whose readers stop before: TensorFlow Lite's way of metadata."""
+    stream = io.BytesIO(content)
+    stream.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return stream.getvalue()
