@@ -20,7 +20,9 @@ class Part(StrEnum):
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder, .keras file, or a name in saved_models/.")],
+    model: Annotated[
+        Path, typer.Argument(help="Run folder, .keras or .tflite file, SavedModel folder, or a name in saved_models/.")
+    ],
     data: Annotated[Path, typer.Option(help="Store made by bts-prepare.")],
     split: Annotated[Part, typer.Option(help="Part of the split; open test once, at the end.")] = Part.val,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-evaluation"),

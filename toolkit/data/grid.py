@@ -110,7 +110,9 @@ def model_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, floa
         return Grid(shape, size, n_slices, _at_least_one(height * scale), _at_least_one(width * scale))
     if spacing_mm is None:
         raise ValueError("its spacing is unknown, and the model works in mm; give it with --spacing")
-    slices, rows, columns = (n * mm / target for n, mm, target in zip(shape, spacing_mm, data.spacing_mm, strict=True))
+    # In float32, as they reach an exported graph: or half a pixel is rounded up here and down there.
+    known = (float(np.float32(mm)) for mm in spacing_mm)
+    slices, rows, columns = (n * mm / target for n, mm, target in zip(shape, known, data.spacing_mm, strict=True))
     scale = min(1.0, size / max(rows, columns))
     return Grid(shape, size, _at_least_one(slices), _at_least_one(rows * scale), _at_least_one(columns * scale))
 

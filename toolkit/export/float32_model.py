@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, UsageError
 from toolkit.models.model_file import ModelInfo, load_model
 from toolkit.models.segmenter import build_segmenter
 
@@ -23,7 +23,13 @@ def float32_model(path: Path) -> tuple[keras.Model, ModelInfo]:
 
     Raises:
         ModelError: missing, damaged, or no segmenter that can leave.
+        UsageError: Keras runs on another backend than TensorFlow.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            f"KERAS_BACKEND={keras.backend.backend()}: a model leaves by way of TensorFlow; run bts-export without it, "
+            "the model file is the same"
+        )
     model, info = load_model(path)
     if info.recipe.task == "enhance":
         raise ModelError(f"{path}: is an enhancer and marks no tumours; export the segmenter that was trained with it")

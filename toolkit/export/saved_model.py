@@ -121,8 +121,8 @@ def _decoded(file: tf.Tensor) -> tf.Tensor:
     )
     colours = tf.ensure_shape(colours, (None, None, 3))
     # Halves are rounded to even, as NumPy does. Of three equal channels this is the channel.
-    luminance = tf.round(tf.tensordot(colours, tf.constant(BGR_WEIGHTS[::-1], tf.float64), 1))
-    return tf.cast(luminance, tf.float32)
+    luminance = tf.tensordot(colours, tf.constant(BGR_WEIGHTS[::-1], tf.float64), 1) / sum(BGR_WEIGHTS)
+    return tf.cast(tf.round(luminance), tf.float32)
 
 
 def _asset(path: Path, text: str) -> tf.saved_model.Asset:

@@ -20,6 +20,8 @@ from toolkit.export.serving_graph import normalised
 from toolkit.models.model_file import ENTRY, ModelInfo
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
+# How names of layers begin that stay in float32 where the rest is int8, up to the encoder's first convolution.
+FLOAT_LAYERS = ("enhance", "to_255", "modalities_to_rgb", "rescal", "normalization", "stem")
 # A representative window and the range of its case.
 Window = tuple[np.ndarray, np.ndarray]
 
@@ -70,15 +72,17 @@ def _converted(converter: Any, precision: Precision, calibration: Callable[[], I
 
 
 def _int8(converter: Any, calibration: Callable[[], Iterable[Window]]) -> bytes:
-    """Integers from the encoder on; what comes before, to which the enhancer belongs, stays in float32.
+    """Integers behind the encoder's stem; what comes before stays in float32.
 
-    Raw pixels have any range, of which 256 steps would keep little, and the enhancer adds small corrections to large
-    values. TensorFlow's quantisation debugger is its public way of leaving operators out.
+    Raw pixels have any range, of which 256 steps would keep little; the enhancer adds small corrections to large
+    values; and of a grey slice the stem's colour-opponent filters see next to nothing, which its batch norm enlarges:
+    three colours rounded apart would be colours. TensorFlow's quantisation debugger is its public way of leaving
+    operators out.
     """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=converter.convert())
-    before = [d["name"] for d in interpreter.get_tensor_details() if not _is_behind_enhancer(d["name"])]
+    before = [d["name"] for d in interpreter.get_tensor_details() if not _is_behind_stem(d["name"])]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: _named(calibration())
     debugger = tf.lite.experimental.QuantizationDebugger(
@@ -89,9 +93,9 @@ def _int8(converter: Any, calibration: Callable[[], Iterable[Window]]) -> bytes:
     return debugger.get_nondebug_quantized_model()
 
 
-def _is_behind_enhancer(tensor: str) -> bool:
-    """Whether a tensor is one of the network behind the enhancer; operators are named after the layers they are of."""
-    return "segmenter" in tensor and "/enhance" not in tensor
+def _is_behind_stem(tensor: str) -> bool:
+    """Whether a tensor is one of the network behind the stem; operators are named after the layers they are of."""
+    return "segmenter" in tensor and not any(f"/{layer}" in tensor for layer in FLOAT_LAYERS)
 
 
 def _window_function(model: keras.Model, info: ModelInfo, plane: tuple[int, int] | None) -> Any:
@@ -109,9 +113,10 @@ def _window_function(model: keras.Model, info: ModelInfo, plane: tuple[int, int]
     )
     def serving_default(slices, value_range):
         images = normalised(slices, value_range)
-        if plane is None:
-            return {"probability": model(images, training=False)["probability"]}
-        return {"probability": _on_grid(images, data, lambda slices: model(slices, training=False)["probability"])}
+        return {"probability": network(images) if plane is None else _on_grid(images, data, network)}
+
+    def network(images: tf.Tensor) -> tf.Tensor:
+        return model({"slices": images}, training=False)["probability"]
 
     return serving_default
 

@@ -200,7 +200,7 @@ def _example(
             f"{percentile}th percentile, Dice {row['dice']:.2f}",
             overlay(grey, None, height=EXAMPLE_PIXELS, synthetic=record.synthetic),
         ),
-        ("enhanced", to_grey(inside["enhanced"][index, ..., 0], 0, 1)),
+        *([("enhanced", to_grey(inside["enhanced"][index, ..., 0], 0, 1))] if "enhanced" in inside else []),
         ("truth", overlay(grey, None, truth=truth[index], height=EXAMPLE_PIXELS)),
         ("prediction", overlay(grey, mask[index], truth=truth[index], height=EXAMPLE_PIXELS)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from toolkit.models.model_file import ModelInfo
 
 Format = Literal["savedmodel", "tflite"]
-PROBES, PROBE_SLICES = 8, 12
+# Few cases are no measure of Dice: of 8 an int8 file seemed 0.03 better than it was on all.
+PROBES, PROBE_SLICES = 64, 12
 CALIBRATION_WINDOWS = 64
 SEED = 1
+FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def export(
     path = find_model(model)
     info = read_info(path)
     name = name or info.recipe.name
+    if not re.fullmatch(FILE_NAME, name):
+        raise UsageError(f"--name {name}: take letters, digits, '-', '_' and '.', a letter or digit first")
     _refuse_impossible(targets, info, data, serving)
     if serving is not None:
         from toolkit.export.serving_repository import ServingRepository
@@ -267,9 +272,11 @@ def _resized(probe: Probe, plane: tuple[int, int]) -> Probe:
 def _failure(name: str, row: dict[str, Any]) -> str:
     """A line about an export that missed its tolerance."""
     rows = [row, row.get("with_tensorflow_alone", row)]
-    worst = max(rows, key=lambda r: abs(r[r["judged_by"]] or 0))
-    measure = worst["judged_by"]
-    return f"{name} is too far from Keras ({measure} {worst[measure]:.2g}, allowed are {worst['tolerance']:g})"
+    worst = max(rows, key=lambda r: r["off_by"])
+    return (
+        f"{name} is too far from Keras (by {worst['off_by']:.2g} in {worst['judged_by']}, "
+        f"allowed are {worst['tolerance']:g})"
+    )
 
 
 def _serve(repository: ServingRepository, saved_model: Path, info: ModelInfo, manifest: Manifest) -> Path:

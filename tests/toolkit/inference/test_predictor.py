@@ -10,7 +10,8 @@ from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
 from toolkit.inference import predictor as module
-from toolkit.inference.predictor import BATCH_WINDOWS, Predictor, find_model
+from toolkit.inference.predictor import Predictor, find_model
+from toolkit.inference.runtimes.keras_file import KerasRuntime
 from toolkit.models.model_file import ModelInfo, save_model
 from toolkit.models.segmenter import build_segmenter
 
@@ -91,7 +92,7 @@ def test_each_slice_gets_its_own_answer(n, monkeypatch, tmp_path):
     model = FakeModel(lambda slices: slices)
     predictor = predictor_of(model, monkeypatch, tmp_path)
     np.testing.assert_allclose(predictor.predict(numbered_slices(n), AS_STORED), numbered_slices(n), atol=1e-6, rtol=0)
-    assert {len(batch) for batch in model.batches} == {BATCH_WINDOWS}
+    assert {len(batch) for batch in model.batches} == {KerasRuntime.batch_windows}
 
 
 # --- size and range ---------------------------------------------------------------
@@ -202,7 +203,7 @@ def test_the_answer_is_that_of_the_model_window_by_window(real, scan, probabilit
     expected = np.zeros_like(probability)
     for window in windows(len(scan), N_SLICES, 1):
         slices = grid.images(lambda wanted: normalised[wanted], window.slices)[None]
-        maps = keras.ops.convert_to_numpy(real.model({"slices": slices})["probability"])[0]
+        maps = keras.ops.convert_to_numpy(real._runtime.model({"slices": slices})["probability"])[0]
         grid.add_back(maps[window.counts], window.slices[window.counts], expected)
     np.testing.assert_allclose(probability, expected, atol=1e-5)
     assert probability.std() > 1e-3
@@ -233,6 +234,37 @@ def test_the_look_inside_is_in_the_size_of_the_slices_too(real, scan, probabilit
     np.testing.assert_allclose(inside["probability"], probability, atol=1e-5)
 
 
+# --- other kinds of model ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["keras_file", "saved_model", "tflite"])
+def test_every_kind_of_model_says_the_same(small_exports, scan, kind):
+    file = small_exports.tflite() if kind == "tflite" else getattr(small_exports, kind)
+    predictor = Predictor(file)
+    expected = Predictor(small_exports.keras_file).predict(scan)
+    probability = predictor.predict(scan)
+    assert predictor.info == small_exports.info
+    np.testing.assert_allclose(probability, expected, atol=1e-5)
+    np.testing.assert_array_equal(predictor.mask(probability), predictor.mask(expected))
+    assert predictor.mask(expected).std() > 0
+
+
+def test_only_the_model_in_keras_can_be_looked_into(small_exports, scan):
+    assert Predictor(small_exports.keras_file).can_inspect
+    for file in (small_exports.saved_model, small_exports.tflite()):
+        predictor = Predictor(file)
+        assert not predictor.can_inspect
+        with pytest.raises(ModelError, match=r"does not show what happens inside; take the \.keras file"):
+            predictor.inspect(scan)
+
+
+def test_the_manifest_gets_every_file_of_a_model(small_exports):
+    assert Predictor(small_exports.keras_file).files == [small_exports.keras_file]
+    files = Predictor(small_exports.saved_model).files
+    assert {small_exports.saved_model / name for name in ("saved_model.pb", "assets/bts.json")} < set(files)
+    assert all(file.is_file() for file in files)
+
+
 # --- which model ------------------------------------------------------------------
 
 
@@ -261,6 +293,16 @@ def test_a_model_is_a_name_in_saved_models_with_or_without_its_suffix(shelf):
     assert find_model("figshare.keras") == shelf / "figshare.keras"
 
 
+def test_an_exported_model_is_its_file_or_its_folder(tmp_path, shelf):
+    (tmp_path / "figshare_int8.tflite").touch()
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported/saved_model.pb").touch()
+    (shelf / "pocket.tflite").touch()
+    for name in ("figshare_int8.tflite", "exported"):
+        assert find_model(tmp_path / name) == tmp_path / name
+    assert find_model("pocket") == shelf / "pocket.tflite"
+
+
 def test_a_run_without_a_model_is_an_error_that_says_what_to_do(tmp_path, shelf):
     (tmp_path / "run").mkdir()
     with pytest.raises(ModelError, match=r"run: holds no best\.keras; train first"):
@@ -268,7 +310,9 @@ def test_a_run_without_a_model_is_an_error_that_says_what_to_do(tmp_path, shelf)
 
 
 def test_a_missing_model_is_an_error_that_says_what_to_give(shelf):
-    with pytest.raises(ModelError, match=r"absent: no such model; give a run folder, a \.keras file or a name in"):
+    with pytest.raises(
+        ModelError, match=r"absent: no such model; give a run folder, a \.keras or \.tflite file, .* a name in"
+    ):
         find_model("absent")
 
 

@@ -24,8 +24,9 @@ MAX_PIXELS = 2**27  # over all pages: 512 slices of 512 x 512
 MAX_BYTES = 2**29  # of all pages, decoded; on its way to a case a picture takes a few times that
 MAX_FILE_BYTES = 2**31 - 1  # what one array of OpenCV can hold
 
-# Y' of ITU-R BT.601, section 2.5.1; OpenCV delivers blue first.
-BGR_WEIGHTS = (0.114, 0.587, 0.299)
+# Y' of ITU-R BT.601, section 2.5.1, in thousandths: sums of integers are exact, so halves are halves in any library.
+# OpenCV delivers blue first.
+BGR_WEIGHTS = (114, 587, 299)
 _BLOCK_ROWS = 64
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -113,7 +114,7 @@ def to_grey(picture: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(picture[..., 0])
     grey = np.empty(picture.shape[:2], picture.dtype)
     for rows in blocks:
-        luminance = picture[rows, :, :3] @ np.asarray(BGR_WEIGHTS)
+        luminance = picture[rows, :, :3] @ np.asarray(BGR_WEIGHTS, np.float64) / sum(BGR_WEIGHTS)
         grey[rows] = np.rint(luminance) if picture.dtype.kind in "iu" else luminance
     return grey
 
