@@ -39,5 +39,9 @@ class ModelError(ToolkitError):
     """A model file is missing, damaged, or does not fit the input."""
 
 
+class ServerError(ModelError):
+    """A server does not answer, so there is no use in asking it about other scans."""
+
+
 class OutputError(ToolkitError):
     """An output can't be written."""

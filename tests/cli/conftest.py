@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -41,5 +43,16 @@ def run_command(command):
         process = command(name, *arguments, **environment)
         out, err = process.communicate(timeout=400)
         return process.returncode, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_here():
+    """As `run_command`, without a process that loads TensorFlow again; of stderr it sees Python's part alone."""
+
+    def run(name: str, *arguments: object) -> tuple[int, str, str]:
+        result = CliRunner().invoke(importlib.import_module(f"cli.{name}").main, [str(a) for a in arguments])
+        return result.exit_code, result.stdout, result.stderr
 
     return run

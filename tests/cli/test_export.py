@@ -102,6 +102,48 @@ def test_a_server_marks_the_same_pixels(exported, scans, here, tmp_path, run_her
     assert_same(masks(tmp_path / "out"), here)
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_where_a_server_dies_in_a_batch_the_same_command_goes_on_with_the_rest(
+    exported, scans, here, tmp_path, run_here, protocol, monkeypatch
+):
+    from tests.serving_double.grpc_double import GrpcDouble
+    from tests.serving_double.rest_double import RestDouble
+    from tests.serving_double.served_models import Loaded, ServedModels
+    from toolkit.inference.runtimes.server import retry
+    from toolkit.workflows import predict as workflow
+
+    monkeypatch.setattr(retry, "GIVE_UP_S", 1.0)
+    make, loaded = {"grpc": GrpcDouble, "http": RestDouble}[protocol], Loaded(exported / "heads")
+    double = make(ServedModels({"heads": {1: loaded}}))
+    address = double.base
+    # It dies when the first mask lies there.
+    write_mask = workflow.write_mask
+
+    def and_die(*arguments):
+        double.close()
+        return write_mask(*arguments)
+
+    monkeypatch.setattr(workflow, "write_mask", and_die)
+    arguments = ("predict", scans, "--server", f"{address}/heads", "--out", tmp_path / "out")
+    code, _, err = run_here(*arguments)
+    assert code == 1
+    assert "1 of 2 scans are done, and the same command goes on with the rest" in one_line(err)
+    assert len(masks(tmp_path / "out")) == 1
+    assert not (tmp_path / "out/report.html").exists()
+
+    monkeypatch.setattr(workflow, "write_mask", write_mask)
+    served = ServedModels({"heads": {1: loaded}})
+    again = make(served, port=double.port)
+    try:
+        code, said, err = run_here(*arguments)
+    finally:
+        again.close()
+    assert code == 0, err
+    assert [name for name, _ in served.predicted].count("serving_default") == 1, "the finished scan is not sent again"
+    assert_same(masks(tmp_path / "out"), here)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
 def test_a_scan_of_another_size_is_named_with_what_to_export(exported, tmp_path, run_here):
     cv2.imwrite(str(tmp_path / "larger.png"), scan(1, 60, 40)[0, ..., 0].astype(np.uint8))
     model = exported / "heads_float32_48x37.tflite"

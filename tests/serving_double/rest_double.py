@@ -1,8 +1,10 @@
 """A double of TensorFlow Serving's REST interface: the documented routes, in columns (`inputs`, `outputs`) only."""
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
@@ -53,12 +55,27 @@ class RestDouble:
     def close(self):
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Many clients may come at once.
     request_queue_size = 128
+
+    def __init__(self, *arguments):
+        self._connections = []
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self._connections.append(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self):
+        """Connections that are kept alive outlive the server's socket; those of a server that has died do not."""
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

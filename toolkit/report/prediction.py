@@ -31,7 +31,7 @@ class PredictedCase:
         shown: name of the modality in the pictures.
         images: `(slices, height, width)`, that modality, values as stored.
         value_range: values shown as black and white.
-        probability: `(slices, height, width)` float32.
+        highest_probability: `(slices,)`, of a pixel to be in any region.
         mask: `(slices, height, width)` uint8, above 0 is tumour.
         spacing_mm: `(slice, row, column)` distances, or None if unknown.
         spacing_is_placeholder: the file states a spacing that nobody measured;
@@ -53,7 +53,7 @@ class PredictedCase:
     shown: str
     images: np.ndarray
     value_range: tuple[float, float]
-    probability: np.ndarray
+    highest_probability: np.ndarray
     mask: np.ndarray
     spacing_mm: tuple[float, float, float] | None
     spacing_is_placeholder: bool
@@ -112,7 +112,7 @@ def _view(case: PredictedCase, index: int, folder: Path) -> dict[str, Any]:
                 "slice": i,
                 "area_pixels": int(areas[i]),
                 "area_mm2": None if areas_mm2 is None else float(areas_mm2[i]),
-                "probability": float(case.probability[i].max()),
+                "probability": float(case.highest_probability[i]),
             }
             for i in np.flatnonzero(areas)
         ],

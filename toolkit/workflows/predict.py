@@ -12,11 +12,12 @@ from toolkit.data.case import Case
 from toolkit.data.intensity import intensity_range
 from toolkit.data.sources.scan_files import ScanFiles, find_scans, unique_names
 from toolkit.data.sources.scans import Scan, read_scan
-from toolkit.errors import SourceError, ToolkitError
+from toolkit.errors import OutputError, ServerError, SourceError, ToolkitError
 from toolkit.files import write_json
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import write_mask
 from toolkit.inference.predictor import Predictor, find_model, is_url
+from toolkit.inference.unfinished import Answer, Unfinished
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import count, dice
 from toolkit.models.model_file import read_info
@@ -35,7 +36,8 @@ def predict(
     """Mark the tumour in every scan of `inputs`.
 
     Writes into `out`: `NAME_mask.*`, `NAME_overlay.png`, summary.json, report.html and manifest.json. A scan
-    that can't be read is reported and the others are finished; if none can be read, nothing is written.
+    that can't be read is reported and the others are finished; if none can be read, nothing is written. A run that
+    is broken off (Ctrl-C, a server that no longer answers) is gone on with by calling it again.
 
     Args:
         inputs: DICOM, NIfTI, MetaImage, .mat, PNG, TIFF or JPEG files, or folders of them.
@@ -49,6 +51,7 @@ def predict(
     Raises:
         SourceError: there is nothing to read, or nothing that can be read.
         ModelError: the model can't be read.
+        ServerError: the server does not answer, or no longer.
         OutputError: `out` can't be written.
     """
     manifest = Manifest()
@@ -75,6 +78,7 @@ def predict(
         inputs=file_checksums(file for scan in run.read for file in scan.all_files),
     )
     write_json(out / "manifest.json", finished)
+    run.unfinished.clear()
     return summary
 
 
@@ -97,6 +101,8 @@ class _Run:
 
     def __init__(self, predictor: Predictor, out: Path, spacing_mm: tuple[float, float, float] | None) -> None:
         self.predictor, self.out, self.spacing_mm = predictor, out, spacing_mm
+        model = file_checksums(predictor.files) or predictor.name
+        self.unfinished = Unfinished(out, predictor.info, f"{model} {spacing_mm}")
         self.read: list[ScanFiles] = []
         self.done: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
@@ -105,17 +111,33 @@ class _Run:
         for files, name in track(scans, "Predicting", len(scans)):
             try:
                 scan = read_scan(files, self.predictor.info.modalities, self.spacing_mm)
-                probability = self.predictor.predict(scan.case.images, spacing_mm=scan.case.spacing_mm)
+                answer = self._answer(files, scan.case)
+            except ServerError as error:
+                done = f"{len(self.done)} of {len(scans)} scans are done"
+                raise ServerError(f"{error}; {done}, and the same command goes on with the rest") from error
+            except OutputError:
+                raise
             except ToolkitError as error:
                 self.failed[files.title] = str(error)
                 continue
             self.read.append(files)
-            yield self._finish(scan, name, probability)
+            yield self._finish(scan, name, answer)
         if not self.done:
             raise SourceError(next(iter(self.failed.values())))
 
-    def _finish(self, scan: Scan, name: str, probability: np.ndarray) -> PredictedCase:
-        case, mask, info = scan.case, self.predictor.mask(probability), self.predictor.info
+    def _answer(self, files: ScanFiles, case: Case) -> Answer:
+        """What the model says, or has said in a run that was broken off."""
+        checksums = file_checksums(files.all_files)
+        answer = self.unfinished.find(checksums)
+        if answer is None:
+            probability = self.predictor.predict(case.images, spacing_mm=case.spacing_mm)
+            highest = self.predictor.tumour(probability).max(axis=(1, 2))
+            answer = Answer(self.predictor.mask(probability), highest)
+            self.unfinished.keep(checksums, answer)
+        return answer
+
+    def _finish(self, scan: Scan, name: str, answer: Answer) -> PredictedCase:
+        case, mask, info = scan.case, answer.mask, self.predictor.info
         measures = measure(mask, case.spacing_mm, info.recipe.model)
         written = write_mask(scan, mask, self.out, name, info.mask_labels)
         shown = _shown(case)
@@ -127,7 +149,7 @@ class _Run:
             shown=case.modalities[shown],
             images=case.images[..., shown],
             value_range=tuple(intensity_range(case.images[..., shown : shown + 1])[0].tolist()),
-            probability=self.predictor.tumour(probability),
+            highest_probability=answer.highest_probability,
             mask=mask,
             spacing_mm=case.spacing_mm,
             spacing_is_placeholder=scan.spacing_is_placeholder,

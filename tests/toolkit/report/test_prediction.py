@@ -32,7 +32,7 @@ def predicted_case(tmp_path, n_slices=5, **changes):
         shown="t1c",
         images=images,
         value_range=(200.0, 800.0),
-        probability=mask * np.float32(0.91),
+        highest_probability=np.full(len(mask), 0.91, np.float32),
         mask=mask,
         spacing_mm=(5.0, 0.5, 0.5),
         spacing_is_placeholder=False,
@@ -184,7 +184,7 @@ def test_long_cases_are_shown_smaller(tmp_path):
             tmp_path,
             images=np.zeros((n_slices, 600, 300), np.uint8),
             mask=np.zeros((n_slices, 600, 300), np.uint8),
-            probability=np.zeros((n_slices, 1, 1), np.float32),
+            highest_probability=np.zeros(n_slices, np.float32),
             measures={"area_pixels": [0] * n_slices},
         )
         data = embedded_slices(report(tmp_path, case))[0][0]["image"].removeprefix("data:image/jpeg;base64,")

@@ -21,7 +21,7 @@ def predicted(n_slices: int, tumour: range) -> PredictedCase:
         shown="t1c",
         images=np.zeros(mask.shape, np.int16),
         value_range=(0.0, 1.0),
-        probability=mask.astype(np.float32),
+        highest_probability=mask.max(axis=(1, 2)).astype(np.float32),
         mask=mask,
         spacing_mm=None,
         spacing_is_placeholder=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, ServerError
 from toolkit.inference.runtimes.server.address import Address
 
 
@@ -23,6 +23,9 @@ class Trouble(Enum):
     LOCKED = "the server lets nobody in without a valid token ({detail}); set BTS_SERVER_TOKEN"
     REFUSED = "the server refuses the request ({detail}); export the model again with this version of the toolkit"
     BROKEN = "the server failed ({detail}); see its log"
+
+
+NOBODY_THERE = {Trouble.UNAVAILABLE, Trouble.LOST, Trouble.LATE, Trouble.BUSY, Trouble.LOCKED}
 
 
 class Failure(Exception):
@@ -50,4 +53,5 @@ class Failure(Exception):
             return ModelError(f"{address.url}: no version {address.version} of model {address.model}; {there}")
         if versions and self.trouble is Trouble.REFUSED and address.label is not None and "label" in self.detail:
             return ModelError(f"{address.url}: no label {address.label} of model {address.model}; {there}")
-        return ModelError(f"{address.url}: {self.trouble.value.format(detail=self.detail)}")
+        kind = ServerError if self.trouble in NOBODY_THERE else ModelError
+        return kind(f"{address.url}: {self.trouble.value.format(detail=self.detail)}")

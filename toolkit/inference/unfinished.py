@@ -1,0 +1,74 @@
+"""What a broken-off prediction has found out, so that the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from toolkit.files import atomic_path
+from toolkit.models.model_file import ModelInfo
+
+FOLDER = ".unfinished"
+
+
+class Answer(NamedTuple):
+    """What a model said about a case.
+
+    Args:
+        mask: `(slices, height, width)` uint8, labels.
+        highest_probability: `(slices,)` float32, of being in any region.
+    """
+
+    mask: np.ndarray
+    highest_probability: np.ndarray
+
+
+class Unfinished:
+    """Answers of a run, kept in its output folder until the run is through.
+
+    An answer is given back only for the same files and the same model: its name there is a checksum of both.
+
+    Args:
+        out: output folder of the run.
+        model: what it predicts with.
+        settings: of the run, as far as they change an answer.
+    """
+
+    def __init__(self, out: Path, model: ModelInfo, settings: str) -> None:
+        self._folder = out / FOLDER
+        self._run = f"{model.model_dump_json()} {settings}"
+
+    def find(self, checksums: Mapping[str, str]) -> Answer | None:
+        """The answer for a case, if it was found before.
+
+        Args:
+            checksums: of its files, by path.
+        """
+        try:
+            with np.load(self._file(checksums), allow_pickle=False) as kept:
+                return Answer(kept["mask"], kept["highest_probability"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or damaged
+            return None
+
+    def keep(self, checksums: Mapping[str, str], answer: Answer) -> None:
+        """Write an answer down.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        with atomic_path(self._file(checksums)) as partial:
+            np.savez_compressed(partial, allow_pickle=False, **answer._asdict())
+
+    def clear(self) -> None:
+        """The run is through: nothing is left of it here."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _file(self, checksums: Mapping[str, str]) -> Path:
+        known = f"{self._run} {sorted(checksums.items())}"
+        return self._folder / f"{hashlib.sha256(known.encode(errors='surrogateescape')).hexdigest()}.npz"
