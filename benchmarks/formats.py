@@ -11,6 +11,7 @@ It is the whole answer that is timed: normalisation, windows, network. Writes fo
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from toolkit.data.intensity import intensity_range
+from toolkit.errors import ModelError
 from toolkit.files import atomic_path, write_csv
 from toolkit.inference.predictor import Predictor, find_model
 from toolkit.workflows.export import Target, export
@@ -103,7 +105,11 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=16)
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        report = export(arguments.run, TARGETS, Path(folder), arguments.data, name=NAME)
+        try:
+            report = export(arguments.run, TARGETS, Path(folder), arguments.data, name=NAME)
+        except ModelError as error:  # what misses its tolerance is not written; the others are
+            print(error)
+            report = json.loads((Path(folder) / "parity.json").read_text(encoding="utf-8"))
         predictors = answers(arguments.run, Path(folder))
         data = predictors[KERAS].info.recipe.data
         shape = (arguments.slices, data.image_size, data.image_size, len(predictors[KERAS].info.modalities))

@@ -135,7 +135,7 @@ def test_where_a_server_dies_in_a_batch_the_same_command_goes_on_with_the_rest(
     served = ServedModels({"heads": {1: loaded}})
     again = make(served, port=double.port)
     try:
-        code, said, err = run_here(*arguments)
+        code, _, err = run_here(*arguments)
     finally:
         again.close()
     assert code == 0, err
