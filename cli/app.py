@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -34,9 +35,10 @@ def one_line_errors(debug: bool) -> Iterator[None]:
         debug: let the traceback through.
     """
     from toolkit.errors import ToolkitError
+    from toolkit.interruption import remembering_ctrl_c
 
     try:
-        with nullcontext() if debug else _quiet_libraries():
+        with remembering_ctrl_c(), nullcontext() if debug else _quiet_libraries():
             yield
     except ToolkitError as error:
         if debug:
@@ -59,18 +61,23 @@ def _fail(message: str, exit_code: int) -> None:
 def _quiet_libraries() -> Iterator[None]:
     """Keep native libraries off the terminal: TensorFlow prints pages on start-up and can't be told not to.
 
-    They write to file descriptor 2 directly; Python's own stderr goes on to where it went.
+    They write to file descriptor 2 directly, also while the process ends; Python's own stderr goes on to where it went.
     """
     warnings.filterwarnings("ignore", module="keras|tensorflow")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     before, kept = sys.stderr, os.dup(2)
     if before is sys.__stderr__:
         sys.stderr = os.fdopen(os.dup(kept), "w", buffering=1)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+        atexit.register(_silence_stderr)
+    _silence_stderr()
     try:
         yield
     finally:
         sys.stderr = before
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _silence_stderr() -> None:
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)

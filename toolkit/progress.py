@@ -1,10 +1,12 @@
-"""Progress bars: on a terminal they move, elsewhere they keep quiet."""
+"""Progress bars: on a terminal they move, elsewhere they keep quiet; at each step a lost Ctrl-C is found again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
+
+from toolkit.interruption import stop_if_interrupted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -43,12 +45,15 @@ def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         total: bytes there will be.
     """
     bar = progress_bar(in_bytes=True)
-    if bar is None:
-        yield lambda done: None
-        return
-    with bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    with bar or nullcontext():
+        task = bar.add_task(what, total=total) if bar else None
+
+        def show(done: int) -> None:
+            stop_if_interrupted()
+            if bar and task is not None:
+                bar.update(task, completed=done)
+
+        yield show
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
@@ -60,8 +65,7 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
         total: how many there are.
     """
     bar = progress_bar()
-    if bar is None:
-        yield from items
-        return
-    with bar:
-        yield from bar.track(items, total=total, description=what)
+    with bar or nullcontext():
+        for item in bar.track(items, total=total, description=what) if bar else items:
+            stop_if_interrupted()
+            yield item

@@ -13,14 +13,16 @@ import cv2
 import pytest
 import yaml
 
+from toolkit.workflows import compare as workflow
+
 pytestmark = pytest.mark.end_to_end
 RUNS = ("proposed-seed1", "gated-seed1", "proposed-seed2", "gated-seed2")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, run_command) -> Path:
+def store(tmp_path_factory, run_here) -> Path:
     out = tmp_path_factory.mktemp("stores") / "phantom"
-    code, _, err = run_command("prepare", "phantom", "--out", out, "--patients", 14, "--size", 32)
+    code, _, err = run_here("prepare", "phantom", "--out", out, "--patients", 14, "--size", 32)
     assert code == 0, err
     return out
 
@@ -52,12 +54,25 @@ def wait_for(file: Path, process) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="module")
+def refused(run_here):
+    """The one line a comparison ends with."""
+
+    def run(*arguments: object) -> str:
+        code, _, err = run_here("compare", *arguments)
+        assert code in (1, 2)
+        assert len(err.strip().splitlines()) == 1, err
+        return err
+
+    return run
+
+
 def rows(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "table3.csv").read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, command, run_command, store, recipe) -> Path:
+def finished(tmp_path_factory, command, run_here, store, recipe) -> Path:
     out = tmp_path_factory.mktemp("comparisons") / "small"
     arguments = ("compare", recipe, "--data", store, "--out", out)
     process = command(*arguments)
@@ -75,7 +90,7 @@ def finished(tmp_path_factory, command, run_command, store, recipe) -> Path:
     assert process.returncode == 1
     assert len(err.strip().splitlines()) == 1
 
-    code, text, err = run_command(*arguments)
+    code, text, err = run_here(*arguments)
     assert code == 0, err
     assert "not finished" not in text
     assert (out / "runs" / RUNS[0] / "best.keras").stat().st_mtime_ns == first, "a finished run is not touched"
@@ -131,19 +146,25 @@ def test_how_it_came_to_be_stands_beside(finished, store):
         (["--set", "variants.new.set.model.start=runs/none"], "variant new: runs/none: no such model"),
     ],
 )
-def test_wrong_use_is_told_before_anything_is_trained(run_command, store, recipe, finished, more, told):
+def test_wrong_use_is_told_before_anything_is_trained(refused, store, recipe, finished, more, told):
     before = (finished / "table3.csv").read_bytes()
-    code, _, err = run_command("compare", recipe, "--data", store, "--out", finished, *more)
-    assert code in (1, 2)
-    assert told in err
-    assert len(err.strip().splitlines()) == 1
+    assert told in refused(recipe, "--data", store, "--out", finished, *more)
     assert (finished / "table3.csv").read_bytes() == before
 
 
-def test_weights_learned_from_the_judged_patients_are_no_start(tmp_path, run_command, store, recipe, finished):
+def test_weights_learned_from_the_judged_patients_are_no_start(tmp_path, refused, store, recipe, finished):
     start = finished / "runs" / RUNS[0]
     more = ("--set", "set.data.split=folds", "--set", f"set.model.start={start}")
-    code, _, err = run_command("compare", recipe, "--data", store, "--out", tmp_path / "out", *more)
-    assert code == 1
-    assert "has learned from patient group" in err
+    line = refused(recipe, "--data", store, "--out", tmp_path / "out", *more)
+    assert "has learned from patient group" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_after_a_lost_ctrl_c_no_other_model_is_begun(tmp_path, monkeypatch, lose_ctrl_c, refused, store, recipe):
+    trained = []
+    monkeypatch.setattr("toolkit.training.trainer.train", lambda recipe, store, run, resume: trained.append(run.name))
+    monkeypatch.setattr("toolkit.inference.predictor.Predictor", lambda run: None)
+    monkeypatch.setattr("toolkit.workflows.evaluate.judge", lambda *_: lose_ctrl_c())
+    monkeypatch.setattr(workflow, "_check_models", lambda pending, store: None)
+    assert "stopped" in refused(recipe, "--data", store, "--out", tmp_path / "out")
+    assert trained == [RUNS[0]]

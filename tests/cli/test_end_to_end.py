@@ -18,7 +18,7 @@ import yaml
 from toolkit.workflows.phantom_scan import write_phantom_scan
 
 pytestmark = pytest.mark.end_to_end
-EPOCHS = 3
+EPOCHS = 6  # of a second each but for the first, so that a kill falls between them also on a busy machine
 
 
 def rows(run: Path) -> list[list[str]]:
@@ -26,17 +26,18 @@ def rows(run: Path) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, run_command) -> Path:
+def store(tmp_path_factory, run_here) -> Path:
     out = tmp_path_factory.mktemp("stores") / "phantom"
-    code, _, err = run_command("prepare", "phantom", "--out", out, "--patients", 6, "--size", 32)
+    code, _, err = run_here("prepare", "phantom", "--out", out, "--patients", 6, "--size", 32)
     assert code == 0, err
     return out
 
 
 @pytest.fixture(scope="module")
 def arguments(store) -> tuple[object, ...]:
-    # Dropout on: its random state must survive the kill, too.
-    return ("tiny", "--data", store, "--set", f"training.epochs={EPOCHS}", "--set", "model.dropout=0.1")
+    # Dropout on: its random state must survive the kill, too. A network whose graph is quickly made: each run makes it.
+    settings = (f"training.epochs={EPOCHS}", "model.dropout=0.1", "model.network=unet", "model.filters=2")
+    return ("tiny", "--data", store, *(word for setting in settings for word in ("--set", setting)))
 
 
 @pytest.fixture(scope="module")
@@ -95,28 +96,28 @@ def test_killed_in_the_middle_of_an_epoch_then_resumed(tmp_path, command, run_co
     np.testing.assert_allclose(resumed, whole, atol=1e-3)
 
 
-def test_a_run_is_not_overwritten_nor_resumed_by_another_recipe(run_command, arguments, unbroken):
-    code, _, err = run_command("train", *arguments, "--out", unbroken)
+def test_a_run_is_not_overwritten_nor_resumed_by_another_recipe(run_here, arguments, unbroken):
+    code, _, err = run_here("train", *arguments, "--out", unbroken)
     assert code == 2
     assert "--resume" in err
-    code, _, err = run_command("train", *arguments, "--out", unbroken, "--resume", "--set", "seed=2")
+    code, _, err = run_here("train", *arguments, "--out", unbroken, "--resume", "--set", "seed=2")
     assert code == 2
     assert "seed: 1 then, 2 now" in err
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_run_is_not_resumed_with_other_patients(tmp_path, run_command, store, arguments, unbroken):
+def test_a_run_is_not_resumed_with_other_patients(tmp_path, run_here, store, arguments, unbroken):
     other = tmp_path / "other"
-    assert run_command("prepare", "phantom", "--out", other, "--patients", 6, "--size", 32, "--seed", 7)[0] == 0
+    assert run_here("prepare", "phantom", "--out", other, "--patients", 6, "--size", 32, "--seed", 7)[0] == 0
     replaced = [other if argument == store else argument for argument in arguments]
-    code, _, err = run_command("train", *replaced, "--out", unbroken, "--resume")
+    code, _, err = run_here("train", *replaced, "--out", unbroken, "--resume")
     assert code == 2
     assert "another store" in err
 
 
-def test_evaluate_on_patients_never_seen(tmp_path, run_command, store, unbroken):
+def test_evaluate_on_patients_never_seen(tmp_path, run_here, store, unbroken):
     out = tmp_path / "evaluation"
-    code, text, err = run_command("evaluate", unbroken, "--data", store, "--split", "test", "--out", out)
+    code, text, err = run_here("evaluate", unbroken, "--data", store, "--split", "test", "--out", out)
     assert code == 0, err
     metrics = json.loads((out / "metrics.json").read_text())
     index = json.loads((store / "dataset.json").read_text())
@@ -132,13 +133,13 @@ def test_evaluate_on_patients_never_seen(tmp_path, run_command, store, unbroken)
     assert "report.html" in text
 
 
-def test_predict_marks_a_volume_and_a_picture_in_their_own_geometry(tmp_path, run_command, unbroken):
+def test_predict_marks_a_volume_and_a_picture_in_their_own_geometry(tmp_path, run_here, unbroken):
     scan, picture, broken = tmp_path / "scan.nii.gz", tmp_path / "slice.png", tmp_path / "broken.nii"
     write_phantom_scan(scan, size=48, slices=5)
     cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (50, 40), np.uint8))
     broken.write_bytes(b"no scan")
     out = tmp_path / "out"
-    code, text, err = run_command("predict", scan, picture, broken, "--model", unbroken, "--out", out)
+    code, text, err = run_here("predict", scan, picture, broken, "--model", unbroken, "--out", out)
     assert code == 1, "a broken scan among others is told by the exit code"
     assert str(broken) in err
     assert "synthetic phantoms" in err

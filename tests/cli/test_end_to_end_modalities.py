@@ -18,9 +18,9 @@ name: brats-tiny
 data: {image_size: 32, window: {slices: 4, halo: 1}, batch_windows: 2, allow_missing: true, spacing_mm: [3.0, 1.5, 1.5]}
 augmentation: {modality_dropout: 0.25}
 model:
+  network: unet
+  filters: 2
   enhancer: {filters: 2}
-  encoder_weights: none
-  decoder_filters: [8, 8, 4, 4, 4]
   regions: {whole_tumour: [1, 2, 3], tumour_core: [1, 3], enhancing_tumour: [3]}
 training: {epochs: 1}
 """
@@ -52,19 +52,19 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, folder, run_command) -> Path:
+def run(tmp_path_factory, folder, run_here) -> Path:
     work = tmp_path_factory.mktemp("work")
     (work / "recipe.yaml").write_text(RECIPE)
-    code, out, err = run_command("prepare", "nifti", folder, "--out", work / "store", "--allow-missing")
+    code, out, err = run_here("prepare", "nifti", folder, "--out", work / "store", "--allow-missing")
     assert code == 0, err
     assert "modalities: t1n, t1c, t2w, t2f" in out
-    code, out, err = run_command("train", work / "recipe.yaml", "--data", work / "store", "--out", work / "run")
+    code, out, err = run_here("train", work / "recipe.yaml", "--data", work / "store", "--out", work / "run")
     assert code == 0, err
     return work / "run"
 
 
-def test_a_missing_modality_stops_prepare_unless_it_is_allowed(tmp_path, folder, run_command):
-    code, _, err = run_command("prepare", "nifti", folder, "--out", tmp_path / "store")
+def test_a_missing_modality_stops_prepare_unless_it_is_allowed(tmp_path, folder, run_here):
+    code, _, err = run_here("prepare", "nifti", folder, "--out", tmp_path / "store")
     assert code == 1
     assert "BraTS-GLI-00003-000" in err
     assert "t2w" in err
@@ -78,9 +78,9 @@ def test_every_region_is_judged(run):
     assert metrics["distance_unit"] == "mm"
 
 
-def test_a_case_folder_is_predicted_in_its_own_geometry(tmp_path, run, run_command):
+def test_a_case_folder_is_predicted_in_its_own_geometry(tmp_path, run, run_here):
     whole, partial = write_patient(tmp_path / "in", 20), write_patient(tmp_path / "in", 21, leave_out=("t1n", "t2w"))
-    code, _, err = run_command("predict", tmp_path / "in", "--model", run, "--out", tmp_path / "out")
+    code, _, err = run_here("predict", tmp_path / "in", "--model", run, "--out", tmp_path / "out")
     assert code == 0, err
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     cases = summary["cases"]

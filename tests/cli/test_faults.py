@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from cli.prepare import main as prepare
 from cli.train import main as train
 from toolkit.config import load_recipe
 from toolkit.models.model_file import ModelInfo, save_model
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def refused(app, *arguments: object, code: int = 1) -> str:
@@ -217,3 +221,64 @@ def test_ctrl_c_while_preparing_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.data.store_writer.StoreWriter.add", interrupt)
     assert "stopped" in refused(prepare, "figshare", tmp_path / "in", "--out", tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("stores") / "phantom"
+    assert CliRunner().invoke(prepare, ["phantom", "--out", str(out), "--patients", "6", "--size", "32"]).exit_code == 0
+    return out
+
+
+def stopped_training(store: Path, run: Path) -> None:
+    """A network whose graph is quickly made says that it was stopped."""
+    plain = ("model.network=unet", "model.filters=2", "model.enhancer.kind=none")
+    settings = [word for value in plain for word in ("--set", value)]
+    line = refused(train, "tiny", "--data", store, "--out", run, *settings)
+    assert line == f"error: {run}: stopped after 0 finished epochs; go on with --resume"
+
+
+def test_a_ctrl_c_that_got_lost_in_training_stops_it_all_the_same(tmp_path, monkeypatch, lose_ctrl_c, store):
+    batches = []
+
+    def lose(*_args, **_kwargs):
+        batches.append(1)
+        lose_ctrl_c()
+
+    monkeypatch.setattr("toolkit.training.callbacks.Progress.on_train_batch_end", lose)
+    stopped_training(store, tmp_path / "run")
+    assert len(batches) == 1
+
+
+def test_a_ctrl_c_of_which_a_library_made_another_error_is_told_as_what_it_was(
+    tmp_path, monkeypatch, lose_ctrl_c, store
+):
+    def fit(*_args, **_kwargs):
+        lose_ctrl_c()
+        raise SystemError("bad argument to internal function")
+
+    monkeypatch.setattr("keras.Model.fit", fit)
+    stopped_training(store, tmp_path / "run")
+
+
+SPEAKS_AT_ITS_END = """
+import os
+from cli.app import one_line_errors, single_command
+from toolkit.errors import ToolkitError
+
+class Library:
+    def __del__(self, write=os.write):
+        write(2, b"W0000 interpreter state is not initialised")
+
+def command() -> None:
+    with one_line_errors(debug=False):
+        command.kept = Library()
+        raise ToolkitError("told")
+
+single_command(command)()
+"""
+
+
+def test_what_libraries_say_while_the_process_ends_is_not_shown():
+    done = subprocess.run([sys.executable, "-c", SPEAKS_AT_ITS_END], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: told\n")

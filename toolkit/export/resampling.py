@@ -44,4 +44,5 @@ def resampled(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tens
         rows: weights `(new height, height)`.
         columns: weights `(new width, width)`.
     """
-    return tf.einsum("hH,nHWc,wW->nhwc", rows, images, columns, optimize="optimal")
+    # One after the other, said here: of sizes it does not know einsum may multiply both weights first, gigabytes.
+    return tf.einsum("wW,nhWc->nhwc", columns, tf.einsum("hH,nHWc->nhWc", rows, images))

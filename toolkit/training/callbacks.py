@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch: history, checkpoints, early stopping, progress."""
+"""What happens beside the steps of training: history, checkpoints, early stopping, progress, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from toolkit.files import write_csv
+from toolkit.interruption import stop_if_interrupted
 from toolkit.progress import progress_bar
 from toolkit.training.budget import Budget, TrainingClock
 from toolkit.training.state import save_state
@@ -65,6 +66,18 @@ def best_row(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The first epoch with the highest validation Dice, or PSNR of a pre-trained enhancer."""
     watched = next(name for name in WATCHED if name in history[0])
     return history[int(np.argmax([row[watched] for row in history]))]
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Stops with the batch, of training or validation, in which a Ctrl-C got lost."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Look after each training step."""
+        stop_if_interrupted()
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Look after each batch of validation."""
+        stop_if_interrupted()
 
 
 class Progress(keras.callbacks.Callback):

@@ -12,6 +12,7 @@ from toolkit.data.pipeline import WindowSet, training_batches, validation_batche
 from toolkit.data.store import Store
 from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
 from toolkit.files import PARTIAL, atomic_path, write_csv, write_json
+from toolkit.interruption import is_interruption
 from toolkit.losses import DiceFocalLoss
 from toolkit.manifest import Manifest
 from toolkit.models.enhancer import build_enhancer
@@ -21,7 +22,7 @@ from toolkit.models.segmenter import build_segmenter
 from toolkit.models.transfer import take_over
 from toolkit.restoration import PeakSignalToNoise, RestorationLoss
 from toolkit.training.budget import Budget, TrainingClock
-from toolkit.training.callbacks import Bookkeeper, Progress, best_row
+from toolkit.training.callbacks import Bookkeeper, Interruptible, Progress, best_row
 from toolkit.training.optimizer import build_optimizer
 from toolkit.training.picture_dice import PictureDice
 from toolkit.training.state import FILE as STATE
@@ -189,11 +190,13 @@ def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper
                 initial_epoch=done,
                 steps_per_epoch=steps,
                 validation_data=validation_batches(store, recipe),
-                callbacks=[*([budget] if budget else []), progress, pictures, bookkeeper],
+                callbacks=[*([budget] if budget else []), progress, pictures, bookkeeper, Interruptible()],
                 shuffle=False,  # the pipeline has shuffled
                 verbose=0,
             )
-    except KeyboardInterrupt as error:
+    except BaseException as error:
+        if not is_interruption(error):
+            raise
         finished = len(bookkeeper.history)
         raise ToolkitError(f"{run}: stopped after {finished} finished epochs; go on with --resume") from error
 

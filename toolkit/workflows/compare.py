@@ -14,6 +14,7 @@ from toolkit.comparison import LEAKING_SPLIT, Comparison, load_comparison
 from toolkit.config import Recipe, differences, load_recipe
 from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
 from toolkit.files import atomic_path, write_csv, write_json
+from toolkit.interruption import is_interruption, stop_if_interrupted
 
 if TYPE_CHECKING:
     from toolkit.data.store import Store
@@ -180,6 +181,7 @@ def _finish(pending: Sequence[Run], store: Store) -> Iterator[Run]:
 
     began = time.monotonic()
     for done, run in enumerate(pending):
+        stop_if_interrupted()
         spent = (time.monotonic() - began) / 60
         print(f"model {done + 1} of {len(pending)}: {run}{_time_left(pending, done, spent)}", flush=True)
         # As if it were alone: what the models before left behind would only grow.
@@ -187,7 +189,7 @@ def _finish(pending: Sequence[Run], store: Store) -> Iterator[Run]:
         try:
             history = fit(run.recipe, store.path, run.folder, resume=True)
         except ToolkitError as error:
-            if isinstance(error.__cause__, KeyboardInterrupt):
+            if error.__cause__ and is_interruption(error.__cause__):
                 raise ToolkitError(
                     f"{run.folder}: stopped; the same command goes on with it ({len(pending) - done} models left)"
                 ) from error

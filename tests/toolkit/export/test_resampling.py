@@ -28,3 +28,12 @@ def test_a_slice_is_resized_as_in_training(size):
     images = np.random.default_rng(0).random((3, 41, 32, 2)).astype(np.float32)
     ours = resampled(tf.constant(images), resize_weights(41, size[0]), resize_weights(32, size[1]))
     np.testing.assert_allclose(ours, resize_planes(images, *size), atol=2e-6)
+
+
+def test_of_unknown_sizes_images_go_through_one_weight_after_the_other():
+    """Both weights multiplied first are as large as the square of a slice."""
+    unknown = [tf.TensorSpec((None, None, None, 1)), tf.TensorSpec((None, None)), tf.TensorSpec((None, None))]
+    graph = tf.function(resampled, input_signature=unknown).get_concrete_function().graph
+    products = [op.get_attr("equation").decode() for op in graph.get_operations() if op.type == "Einsum"]
+    assert len(products) == 2
+    assert all("n" in factor for equation in products for factor in equation.split("->")[1:]), products

@@ -1,12 +1,15 @@
-"""What is booked at the end of an epoch, in which order, and when training stops."""
+"""What is booked at the end of an epoch, in which order, and when training stops: by itself and by Ctrl-C."""
 
 import csv
 
+import keras
+import numpy as np
 import pytest
 
+from toolkit.interruption import remembering_ctrl_c
 from toolkit.training import callbacks
 from toolkit.training.budget import TrainingClock
-from toolkit.training.callbacks import Bookkeeper, Progress, best_row
+from toolkit.training.callbacks import Bookkeeper, Interruptible, Progress, best_row
 
 
 class FakeOptimizer:
@@ -139,3 +142,29 @@ class SilentBar:
 
 def test_of_an_enhancer_the_epoch_with_the_highest_psnr_is_best():
     assert best_row([{"epoch": 1, "val_psnr": 20.0}, {"epoch": 2, "val_psnr": 25.0}])["epoch"] == 2
+
+
+@pytest.mark.parametrize(("lost_in", "batches"), [("on_train_batch_begin", 1), ("on_test_batch_begin", 4)])
+def test_a_lost_ctrl_c_stops_training_with_its_batch(lose_ctrl_c, lost_in, batches):
+    """Three batches of training are followed by three of validation."""
+
+    class Batches(keras.callbacks.Callback):
+        begun = 0
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.begin("on_train_batch_begin")
+
+        def on_test_batch_begin(self, batch, logs=None):
+            self.begin("on_test_batch_begin")
+
+        def begin(self, name):
+            self.begun += 1
+            if name == lost_in:
+                lose_ctrl_c()
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse", run_eagerly=True, jit_compile=False)
+    data, counted = (np.ones((3, 1)), np.ones((3, 1))), Batches()
+    with remembering_ctrl_c(), pytest.raises(KeyboardInterrupt):
+        model.fit(*data, batch_size=1, validation_data=data, callbacks=[counted, Interruptible()], verbose=0)
+    assert counted.begun == batches

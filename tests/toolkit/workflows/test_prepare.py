@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -173,13 +172,15 @@ def test_an_option_that_a_kind_does_not_take_is_refused_not_ignored(out, tmp_pat
 
 
 MEASURE = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from toolkit.workflows.prepare import prepare, summary
 index, findings = prepare("figshare", Path(sys.argv[1]), Path(sys.argv[2]))
 # ru_maxrss would begin with the peak of the process that started this one.
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
-print(json.dumps({"gigabytes": peak, "errors": sum(f.weight == "error" for f in findings), **summary(index)}))
+# Not on the wall's clock, of which others on the machine take some.
+told = {"gigabytes": peak, "seconds": time.process_time(), **summary(index)}
+print(json.dumps({**told, "errors": sum(f.weight == "error" for f in findings)}))
 """
 
 
@@ -188,16 +189,14 @@ print(json.dumps({"gigabytes": peak, "errors": sum(f.weight == "error" for f in 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real scans in ../shared/data")
 def test_the_real_set_is_stored_whole_disjoint_and_within_its_means(out):
     command = [sys.executable, "-c", MEASURE, str(SHARED / "slices"), str(out)]
-    before = time.monotonic()
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
-    seconds = time.monotonic() - before
     assert done.returncode == 0, done.stderr[-2000:]
     measured = json.loads(done.stdout.splitlines()[-1])
     assert (measured["slices"], measured["patient_groups"], measured["errors"]) == (2454, 168, 0)
     assert measured["gigabytes"] < 1.5
-    assert seconds < 180
+    assert measured["seconds"] < 180
 
     store = Store(out)
     with (SHARED / "index.csv").open() as stream:
