@@ -134,7 +134,7 @@ def test_the_information_is_read_without_keras(file):
 
 
 def test_a_missing_file_is_an_error_that_says_what_to_give(tmp_path):
-    with pytest.raises(ModelError, match=r"absent\.keras: no such model; give a run folder or a \.keras file"):
+    with pytest.raises(ModelError, match=r"absent\.keras: no such model; give a run folder or a model file"):
         read_info(tmp_path / "absent.keras")
 
 

@@ -13,7 +13,7 @@ def model_of(store, part="train", **more):
     groups = {span.case.patient_group for span in store.spans("by_patient", part)}
     known = {"data_kind": store.index.kind, "data_checksums_sha256": store.index.checksums_sha256}
     info = SimpleNamespace(**{**known, "training_patient_groups": tuple(groups), **more})
-    return SimpleNamespace(info=info, path="best.keras")
+    return SimpleNamespace(info=info, name="best.keras")
 
 
 def test_a_model_is_judged_on_patients_it_has_not_learned_from(make_store):
@@ -46,7 +46,7 @@ def test_phantoms_of_another_seed_share_names_but_not_heads(make_store, make_cas
 def knowing(modalities=("t1c",), label_map=None, **regions):
     recipe = SimpleNamespace(model=ModelRecipe(**({"regions": regions} if regions else {})))
     labels = label_map or {"background": 0, "tumour": 1}
-    return SimpleNamespace(info=SimpleNamespace(modalities=modalities, label_map=labels, recipe=recipe), path="m.keras")
+    return SimpleNamespace(info=SimpleNamespace(modalities=modalities, label_map=labels, recipe=recipe), name="m.keras")
 
 
 def test_a_store_of_other_modalities_or_in_another_order_is_refused(make_store, make_case):
