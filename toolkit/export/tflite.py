@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from toolkit.config import DataRecipe
 from toolkit.data.grid import model_grid, resize_weights
+from toolkit.export.halves import in_halves
 from toolkit.export.resampling import resampled
 from toolkit.export.saved_model import CARD
 from toolkit.export.serving_graph import normalised
@@ -48,6 +49,7 @@ def tflite_model(
         plane: height and width of the slices; none: the model's grid, on which slices are not resized.
         calibration: gives windows `(1, S, height, width, modalities)` of training patients; for int8.
     """
+    model = in_halves(model) if precision == "float16" else model
     with TemporaryDirectory() as folder:
         module = tf.Module()
         module.weights = [variable.value for variable in model.variables]
