@@ -14,9 +14,9 @@ from toolkit.metrics import count, dice
 
 # An 8-bit picture and a clinical scan of it are to be marked alike, so every case is also asked about as a * x + b.
 SCALE, OFFSET = 16, 100
-# By precision: what is judged, and how much of it is allowed. Weights in float16 are off by up to 1 / 4096, which on the
-# steep edge of a mark moves a pixel in a million by some hundredths: there the 99.9th percentile says more than the worst
-# pixel. Integers are judged by what they do to Dice.
+# By precision: what is judged, and how much of it is allowed. Weights in float16 are off by up to 1 / 4096, which on
+# the steep edge of a mark moves a pixel in a million by some hundredths: there the 99.9th percentile says more than
+# the worst pixel. Integers are judged by what they do to Dice.
 TOLERANCES = {
     "float32": ("max_difference", 1e-4),
     "float16": ("p999_difference", 5e-3),
