@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tests.small_models import scan, small_info, stand_in
 from toolkit.data.intensity import intensity_range
 from toolkit.errors import ModelError
-from toolkit.export.tflite import _is_behind_enhancer, tflite_model
+from toolkit.export.tflite import _is_behind_stem, tflite_model
 from toolkit.inference.runtimes.keras_file import KerasRuntime
 from toolkit.inference.runtimes.lite import LiteRuntime
 from toolkit.models.model_file import read_info
@@ -60,16 +60,25 @@ def test_in_int8_the_network_is_integers_and_the_enhancer_is_not(small_exports):
     ops, tensors = operators(small_exports.tflite("int8"))
     kinds = {tensor["index"]: (tensor["name"], np.dtype(tensor["dtype"]).name) for tensor in tensors}
     outputs = [kinds[op["outputs"][0]] for op in ops if op["op_name"] == "CONV_2D"]
-    behind = {kind for name, kind in outputs if _is_behind_enhancer(name)}
-    before = {kind for name, kind in outputs if not _is_behind_enhancer(name)}
+    behind = {kind for name, kind in outputs if _is_behind_stem(name)}
+    before = {kind for name, kind in outputs if not _is_behind_stem(name)}
     assert behind == {"int8"}
     assert before == {"float32"}
 
 
-@pytest.mark.parametrize(("tensor", "behind"), [("segmenter_1/enhancer_gain_in_1/x", False), ("mul_3", False)])
+@pytest.mark.parametrize(
+    ("tensor", "behind"),
+    [
+        ("mul_3", False),
+        ("segmenter_1/enhancer_gain_in_1/x", False),
+        ("segmenter_1/encoder_1/rescale_1/add;segmenter_1/modalities_to_rgb_1/Squeeze", False),
+        ("segmenter_1/encoder_1/stem_relu_1/Relu6;segmenter_1/encoder_1/stem_conv_1/convolution", False),
+        ("segmenter_1/encoder_1/block0_depthwise_conv_1/depthwise", True),
+        ("segmenter_1/down0_1_conv_1/convolution", True),
+    ],
+)
 def test_operators_before_the_network_are_told_by_their_layers(tensor, behind):
-    assert _is_behind_enhancer(tensor) == behind
-    assert _is_behind_enhancer("segmenter_1/down0_1_conv_1/convolution")
+    assert _is_behind_stem(tensor) == behind
 
 
 def test_the_file_tells_what_it_is_for_and_any_unzip_shows_the_card(small_exports, tmp_path):
