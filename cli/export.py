@@ -65,9 +65,8 @@ def export(
     \b
     Examples:
       bts-export runs/figshare --out exported
-      bts-export runs/figshare --format tflite --precision float16 --data stores/figshare --out exported
-      bts-export runs/figshare --format tflite --precision int8 --size 256x256 --size 512x512 \\
-        --data stores/figshare --out exported
+      bts-export RUN --format tflite --precision int8 --data stores/figshare
+      bts-export RUN --format tflite --size 256x256 --size 512x512
       bts-export runs/figshare --serving serving --out exported
     """
     with one_line_errors(debug):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-COMMANDS = ("prepare", "train", "evaluate", "predict", "enhance", "compare")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "enhance", "compare", "export")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
