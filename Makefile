@@ -8,7 +8,7 @@ BENCH := bench
 
 help:
 	@echo "make demo   train on synthetic phantoms, judge on others, and show where the report is (under 10 minutes)"
-	@echo "make test   lint, types and tests (under 10 minutes)"
+	@echo "make test   lint, types and tests (about 12 minutes)"
 	@echo "make bench  cost of the enhancer, size and speed of exported formats, measured side by side (25 minutes)"
 	@echo "make clean  remove .venv and what demo and test made"
 
