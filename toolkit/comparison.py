@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
-from toolkit.config import Positive, Recipe, Section, check_recipe, differences, flat_values, load_recipe
+from toolkit.config import NAME_PATTERN, Positive, Recipe, Section, check_recipe, differences, flat_values, load_recipe
 from toolkit.errors import RecipeError
 from toolkit.shipped import shipped_folder
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(pattern=r"^[^|\n]+$")]
 Changes = dict[str, Any]
 LEAKING_SPLIT = "by_slice_leaking"

@@ -6,6 +6,7 @@ unknown key is an error, so a typing mistake can't silently change a run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from toolkit.shipped import shipped_folder
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
 class Section(BaseModel):
@@ -273,9 +275,7 @@ class TrainingRecipe(Section):
 class Recipe(Section):
     """A whole run."""
 
-    name: str = Field(
-        "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default folder of the run: runs/NAME"
-    )
+    name: str = Field("run", pattern=NAME_PATTERN, description="default folder of the run: runs/NAME")
     seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order, augmentation and dropout")
     task: Literal["segment", "enhance"] = Field("segment", description="enhance: pre-train the enhancer alone")
     data: DataRecipe = DataRecipe()
@@ -378,6 +378,16 @@ def check_recipe(values: dict[str, Any], origin: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{origin}: " + "; ".join(_explain(e) for e in error.errors())) from error
+
+
+def check_name(name: str) -> None:
+    """Refuse a `--name` that could not be a file's, or part of a URL.
+
+    Raises:
+        UsageError: it has other characters than a recipe's name may have.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"--name {name}: take letters, digits, '-', '_' and '.', a letter or digit first")
 
 
 def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from toolkit.data.sources.pictures import BGR_WEIGHTS
 from toolkit.export.serving_graph import ServingGraph
+from toolkit.inference.outputs import WHITE
 from toolkit.models.model_file import ENTRY, ModelInfo
 
 CARD = "MODEL_CARD.md"
 PNG_DEPTH_AT = 24  # byte of a PNG file that holds its bit depth (PNG specification, 11.2.2)
-WHITE = 255
 
 
 def write_saved_model(model: keras.Model, info: ModelInfo, card: str, path: Path) -> None:

@@ -136,6 +136,7 @@ def _case_range(images: tf.Tensor) -> tf.Tensor:
 
 
 def _rank(percent: int, n: tf.Tensor) -> tf.Tensor:
+    """Place among n sorted values, as `toolkit.data.intensity` counts; -1 of none, which stays inside as an offset."""
     return tf.maximum((percent * n + 99) // 100 - 1, 0) - tf.cast(n == 0, tf.int64)
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from toolkit.errors import ModelError, UsageError
+from toolkit.config import check_name
+from toolkit.errors import ModelError
 from toolkit.export import batching
 from toolkit.export.rendering import render
 from toolkit.export.throughput import Throughput
@@ -44,8 +45,7 @@ class ServingRepository:
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise UsageError(f"--name {name}: take letters, digits, '-', '_' and '.', a letter or digit first")
+        check_name(name)
         if importlib.util.find_spec("tensorflow_serving") is None:
             raise ModelError(f"{path}: a serving repository needs {PACKAGE}: pip install '.[serving]'")
         self.path, self.name = Path(path), name

@@ -116,8 +116,18 @@ def load_model(path: Path) -> tuple[keras.Model, ModelInfo]:
     try:
         return keras.saving.load_model(path, compile=False), info
     except Exception as error:  # Keras raises many kinds on a damaged file
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: can't be loaded ({reason}); train it again with bts-train") from error
+        raise not_loadable(path, error, "train it again with bts-train") from error
+
+
+def not_loadable(path: Path, error: Exception, remedy: str) -> ModelError:
+    """What a user is told of a file that the library behind it can't load.
+
+    Args:
+        path: model file or folder.
+        error: what the library said, often at length.
+        remedy: what to do.
+    """
+    return ModelError(f"{path}: can't be loaded ({' '.join(str(error).split())[:200]}); {remedy}")
 
 
 def _register_layers() -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from toolkit.data.grid import model_grid, resize_planes
-from toolkit.data.intensity import intensity_range, normalise
-from toolkit.data.windows import windows
+from toolkit.config import check_name
+from toolkit.data.grid import resize_planes
+from toolkit.data.intensity import intensity_range
 from toolkit.errors import ModelError, StoreError, UsageError
 from toolkit.files import atomic_folder, atomic_path, write_json
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.progress import track
 
 if TYPE_CHECKING:
-    from toolkit.data.store import Span, Store
+    from toolkit.data.pipeline import WindowSet
+    from toolkit.data.store import Store
     from toolkit.export.parity import Probe
     from toolkit.export.serving_repository import ServingRepository
     from toolkit.export.tflite import Precision, Window
@@ -31,7 +31,6 @@ Format = Literal["savedmodel", "tflite"]
 PROBES, PROBE_SLICES = 64, 12
 CALIBRATION_WINDOWS = 64
 SEED = 1
-FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ def export(
     path = find_model(model)
     info = read_info(path)
     name = name or info.recipe.name
-    if not re.fullmatch(FILE_NAME, name):
-        raise UsageError(f"--name {name}: take letters, digits, '-', '_' and '.', a letter or digit first")
+    check_name(name)
     _refuse_impossible(targets, info, data, serving)
     if serving is not None:
         from toolkit.export.serving_repository import ServingRepository
@@ -209,28 +207,29 @@ class _Exporter:
         """Windows of training patients, spread over all of them."""
         store, info = self.store, self.info
         assert store is not None
-        spans = store.spans_of(info.recipe, "train")
-        chosen = [spans[i] for i in np.unique(np.linspace(0, len(spans) - 1, CALIBRATION_WINDOWS).astype(int))]
+        from toolkit.data.pipeline import WindowSet
+
+        training = WindowSet(store, "train", info.recipe, augment=False)
+        of_cases = [list(its) for _, its in groupby(range(len(training)), lambda n: training.windows[n][0])]
+        chosen = np.unique(np.linspace(0, len(of_cases) - 1, CALIBRATION_WINDOWS).astype(int))
 
         def windows_of_training() -> Iterator[Window]:
-            for span in track(chosen, "Calibrating", len(chosen)):
-                yield _window(store, span, info, plane)
+            for its in track([of_cases[case] for case in chosen], "Calibrating", len(chosen)):
+                yield _window(training, its[len(its) // 2], plane)
 
         return windows_of_training
 
 
-def _window(store: Store, span: Span, info: ModelInfo, plane: tuple[int, int] | None) -> Window:
-    """The middle window of a case as a TFLite file takes it, and its range."""
+def _window(training: WindowSet, number: int, plane: tuple[int, int] | None) -> Window:
+    """A window as a TFLite file takes it, and its range."""
     from toolkit.inference.runtimes.lite import AS_THEY_ARE
 
-    data, limits = info.recipe.data, np.array(span.case.intensity_range, np.float32)
-    plan = windows(span.n_slices, data.window.slices, data.window.halo)
-    middle = plan[len(plan) // 2].slices
-    images, _ = store.read(span.case, span.start + middle)
+    span, _, window = training.windows[number]
+    limits = np.array(span.case.intensity_range, np.float32)
     if plane is not None:
+        images, _ = training.store.read(span.case, span.start + window.slices)
         return resize_planes(images, *plane)[None], limits[None]
-    grid = model_grid((span.n_slices, *images.shape[1:3]), span.case.spacing_mm, data)
-    on_grid = grid.images(lambda wanted: normalise(images[np.searchsorted(middle, wanted)], limits), middle)
+    on_grid, _, _ = training.load(0, number)
     return on_grid[None], np.tile(np.array(AS_THEY_ARE, np.float32), (1, len(limits), 1))
 
 

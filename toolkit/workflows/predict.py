@@ -74,8 +74,8 @@ def predict(
     }
     write_json(out / "summary.json", summary)
     finished = manifest.content(
-        model=file_checksums(predictor.files),
-        inputs=file_checksums(file for scan in run.read for file in scan.all_files),
+        model=run.model_checksums,
+        inputs=run.input_checksums,
     )
     write_json(out / "manifest.json", finished)
     run.unfinished.clear()
@@ -101,9 +101,9 @@ class _Run:
 
     def __init__(self, predictor: Predictor, out: Path, spacing_mm: tuple[float, float, float] | None) -> None:
         self.predictor, self.out, self.spacing_mm = predictor, out, spacing_mm
-        model = file_checksums(predictor.files) or predictor.name
-        self.unfinished = Unfinished(out, predictor.info, f"{model} {spacing_mm}")
-        self.read: list[ScanFiles] = []
+        self.model_checksums = file_checksums(predictor.files)
+        self.unfinished = Unfinished(out, predictor.info, f"{self.model_checksums or predictor.name} {spacing_mm}")
+        self.input_checksums: dict[str, str] = {}
         self.done: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
 
@@ -120,7 +120,6 @@ class _Run:
             except ToolkitError as error:
                 self.failed[files.title] = str(error)
                 continue
-            self.read.append(files)
             yield self._finish(scan, name, answer)
         if not self.done:
             raise SourceError(next(iter(self.failed.values())))
@@ -134,6 +133,7 @@ class _Run:
             highest = self.predictor.tumour(probability).max(axis=(1, 2))
             answer = Answer(self.predictor.mask(probability), highest)
             self.unfinished.keep(checksums, answer)
+        self.input_checksums |= checksums
         return answer
 
     def _finish(self, scan: Scan, name: str, answer: Answer) -> PredictedCase:

@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
 from toolkit.inference.runtimes.by_windows import WindowRuntime
-from toolkit.models.model_file import read_info
+from toolkit.models.model_file import not_loadable, read_info
 
 # Slices on the model's grid come normalised: this range leaves them as they are.
 AS_THEY_ARE = (0.0, 1.0)
@@ -43,9 +43,7 @@ class LiteRuntime(WindowRuntime):
             self._run = interpreter.get_signature_runner("serving_default")
             _, _, *self.plane, _ = self._run.get_input_details()["slices"]["shape"].tolist()
         except Exception as error:  # ValueError, RuntimeError and others on a damaged file
-            raise ModelError(
-                f"{path}: can't be loaded ({' '.join(str(error).split())[:200]}); export it again"
-            ) from error
+            raise not_loadable(path, error, "export it again") from error
 
     def probability(
         self, images: np.ndarray, value_range: np.ndarray, spacing_mm: tuple[float, float, float] | None

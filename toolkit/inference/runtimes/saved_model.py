@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.errors import ModelError
 from toolkit.inference.runtimes.runtime import Runtime
-from toolkit.models.model_file import read_info
+from toolkit.models.model_file import not_loadable, read_info
 
 
 class SavedModelRuntime(Runtime):
@@ -30,9 +30,7 @@ class SavedModelRuntime(Runtime):
             self._loaded = tf.saved_model.load(str(path))
             self._serve = self._loaded.signatures["serving_default"]
         except Exception as error:  # TensorFlow raises many kinds on a damaged folder
-            raise ModelError(
-                f"{path}: can't be loaded ({' '.join(str(error).split())[:200]}); export it again"
-            ) from error
+            raise not_loadable(path, error, "export it again") from error
 
     def probability(
         self, images: np.ndarray, value_range: np.ndarray, spacing_mm: tuple[float, float, float] | None
