@@ -132,9 +132,27 @@ class EnhancerRecipe(Section):
     convolution_filters: int = Field(
         0, ge=0, le=128, description="of a convolution before the recurrent layers and one behind them; 0: none"
     )
+    residual_blocks: int = Field(
+        0, ge=0, le=8, description="of two convolutions each, behind the convolution before and the one behind; 0: none"
+    )
     bidirectional: bool = Field(True, description="read the sequence both ways")
     resolution: Literal["full", "half"] = Field("half", description="half: wavelets of 2 x 2 pixels, nothing lost")
-    weights: Path | None = Field(None, description="run or model file whose enhancer is the start")
+    weights: Path | tuple[Path, ...] | None = Field(
+        None, description="run or model file whose enhancer is the start, or several, such as one for each part"
+    )
+
+    @model_validator(mode="after")
+    def _blocks_have_filters(self) -> EnhancerRecipe:
+        if self.residual_blocks and not self.convolution_filters:
+            raise ValueError("residual_blocks are of convolution_filters, which are 0")
+        return self
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What `weights` names, in order."""
+        if self.weights is None:
+            return ()
+        return self.weights if isinstance(self.weights, tuple) else (self.weights,)
 
 
 class ModelRecipe(Section):
@@ -227,6 +245,9 @@ class PretrainingRecipe(Section):
     crop: int = Field(0, ge=0, multiple_of=16, description="side in pixels of squares to learn from; 0: whole slices")
     l1: NonNegative = Field(1.0, description="weight of the mean absolute error")
     ssim: NonNegative = Field(0.2, description="weight of 1 - SSIM")
+    logarithm: bool = Field(
+        False, description="learn from the logarithm of both: a tenth off counts alike in slight and heavy damage"
+    )
 
     @model_validator(mode="after")
     def _some_loss(self) -> PretrainingRecipe:
@@ -269,7 +290,11 @@ class TrainingRecipe(Section):
     freezing: FreezingRecipe = FreezingRecipe()
     gradient_clip_norm: float = Field(1.0, gt=0, description="largest global norm of a step's gradient")
     early_stopping_epochs: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
-    mixed_precision: bool = Field(False, description="float16 compute; pays on GPUs only")
+    mixed_precision: Literal[False, "float16", "bfloat16"] = Field(
+        False,
+        description="compute in float16, which pays on GPUs, or in bfloat16, which pays also on CPUs that multiply it "
+        "(`avx512_bf16` or `amx_bf16` in /proc/cpuinfo); false: float32",
+    )
 
 
 class Recipe(Section):

@@ -18,10 +18,14 @@ C1, C2 = 0.01**2, 0.03**2
 SSIM_WINDOW, SSIM_STEP = 7, 4
 PIXELS = (2, 3, 4)
 AIR_WEIGHT = 0.1
+LEAST = 1e-3  # what counts as no error at all, where it is the logarithm that counts
 
 
-def restoration_loss(truth, restored, l1: float, ssim: float):
+def restoration_loss(truth, restored, l1: float, ssim: float, logarithm: bool = False):
     """`l1 * mean absolute error + ssim * (1 - SSIM)` of every slice, both with air counting little.
+
+    With `logarithm`, `log(loss + 0.001)`: to take a tenth off a slight damage is worth as much as off a heavy one,
+    as it is in dB. Else the heavy ones, whose errors are largest, say nearly all that is learned.
 
     Head and air are told by the truth: a window of 7 x 7 pixels counts by its mean, up to a tenth of the
     range, and air still a tenth. Most of a picture is air, where any speck ruins SSIM: counted alike, a
@@ -34,6 +38,7 @@ def restoration_loss(truth, restored, l1: float, ssim: float):
     weight = ops.clip(mean_a / HEAD_LEVEL, AIR_WEIGHT, 1.0)
     error = l1 * _window_mean(ops.abs(a - b)) + ssim * (1.0 - _similarity(a, b, mean_a))
     loss = ops.sum(weight * error, axis=(1, 2, 3)) / ops.sum(weight, axis=(1, 2, 3))
+    loss = ops.log(loss + LEAST) if logarithm else loss
     return ops.reshape(loss, (-1, n_slices))
 
 
@@ -67,26 +72,28 @@ class RestorationLoss(keras.losses.Loss):
     Args:
         l1: weight of the mean absolute error.
         ssim: weight of 1 - SSIM.
+        logarithm: of the sum, for each slice.
     """
 
     def __init__(
         self,
         l1: float = 1.0,
         ssim: float = 0.2,
+        logarithm: bool = False,
         name: str = "restoration",
         reduction: str = "mean_with_sample_weight",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, reduction=reduction, **kwargs)
-        self.l1, self.ssim = l1, ssim
+        self.l1, self.ssim, self.logarithm = l1, ssim, logarithm
 
     def call(self, y_true, y_pred):
         """Loss of each slice, `(batch, slices)`."""
-        return restoration_loss(y_true, y_pred, self.l1, self.ssim)
+        return restoration_loss(y_true, y_pred, self.l1, self.ssim, self.logarithm)
 
     def get_config(self) -> dict[str, Any]:
         """Config for saving."""
-        return {**super().get_config(), "l1": self.l1, "ssim": self.ssim}
+        return {**super().get_config(), "l1": self.l1, "ssim": self.ssim, "logarithm": self.logarithm}
 
 
 @keras.saving.register_keras_serializable(package="bts")

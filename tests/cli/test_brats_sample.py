@@ -24,7 +24,7 @@ import json, sys, time
 from pathlib import Path
 sys.modules["jax"] = None  # An extra, which Keras loads where it is: a tenth of a gigabyte that has no part in this.
 import toolkit.workflows.predict as workflow
-from toolkit.training.budget import usable_cores
+from toolkit.cores import usable_cores
 loaded = []
 class Timed(workflow.Predictor):
     def __init__(self, path):

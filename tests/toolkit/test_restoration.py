@@ -33,6 +33,17 @@ def test_a_perfect_answer_costs_nothing():
     np.testing.assert_allclose(loss(1, 1, restored=TRUTH), 0, atol=1e-6)
 
 
+def test_of_logarithms_a_tenth_less_of_any_error_is_worth_the_same():
+    def worth(error):
+        return restoration_loss(TRUTH, TRUTH + error, 1.0, 0, True) - restoration_loss(
+            TRUTH, TRUTH + 0.9 * error, 1.0, 0, True
+        )
+
+    # But for the least error that counts.
+    np.testing.assert_allclose(worth(0.2), np.log(0.201 / 0.181), rtol=1e-3)
+    np.testing.assert_allclose(worth(0.02), np.log(0.021 / 0.019), rtol=1e-3)
+
+
 def test_an_error_in_air_costs_a_tenth_of_one_in_the_head():
     truth = np.zeros((1, 1, 7, 15, 1), np.float32)
     truth[:, :, :, :7] = 0.5  # three windows: the head, a mixed one, air
@@ -56,6 +67,6 @@ def test_slices_without_weight_do_not_count():
 
 
 def test_loss_and_metric_are_made_again_from_their_config():
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(RestorationLoss(0.5, 0.7)))
-    assert (again.l1, again.ssim) == (0.5, 0.7)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(RestorationLoss(0.5, 0.7, True)))
+    assert (again.l1, again.ssim, again.logarithm) == (0.5, 0.7, True)
     assert PeakSignalToNoise.from_config(PeakSignalToNoise().get_config()).name == "psnr"

@@ -26,9 +26,13 @@ from toolkit.layers.slice_walk import SliceWalk
 from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.layers.wavelets import FromWavelets, NoiseLevel, ToWavelets
 
+# Of what is measured of slices and of what is added to them, also in a run of half precision, whose rounding would
+# pass for noise.
+EXACT = "float32"
 CELL = 16
 GAIN_FILTERS = 16
 MOST_GAIN = 2.0
+BLOCK_SCALE = 0.1
 
 
 def build_enhancer(recipe: EnhancerRecipe, shape: tuple[int, int, int, int]) -> keras.Model:
@@ -77,12 +81,11 @@ def enhance(slices, recipe: EnhancerRecipe):
     """
     if recipe.kind == "none":
         return keras.layers.Identity(name="enhanced")(slices)
-    # float32 also in a float16 run, so that rounding is not taken for an enhancement.
     if recipe.parts == "gain":
-        return keras.layers.Multiply(dtype="float32", name="enhanced")([slices, _gain(slices, recipe)])
+        return keras.layers.Multiply(dtype=EXACT, name="enhanced")([slices, _gain(slices, recipe)])
     if recipe.parts == "both":
-        slices = keras.layers.Multiply(dtype="float32", name="enhancer_evened")([slices, _gain(slices, recipe)])
-    return keras.layers.Add(dtype="float32", name="enhanced")([slices, _detail(slices, recipe)])
+        slices = keras.layers.Multiply(dtype=EXACT, name="enhancer_evened")([slices, _gain(slices, recipe)])
+    return keras.layers.Add(dtype=EXACT, name="enhanced")([slices, _detail(slices, recipe)])
 
 
 def _gain(slices, recipe: EnhancerRecipe):
@@ -93,10 +96,10 @@ def _gain(slices, recipe: EnhancerRecipe):
     """
     n_slices, modalities = slices.shape[1], slices.shape[4]
     name = "enhancer_gain"
-    x = MergeSlices(name=f"{name}_merge")(slices)
-    x = CellMoments(CELL, name=f"{name}_moments")(x)
+    x = MergeSlices(dtype=EXACT, name=f"{name}_merge")(slices)
+    x = CellMoments(CELL, dtype=EXACT, name=f"{name}_moments")(x)
     if recipe.kind == "convlstm":
-        steps = SliceSteps(CELL, recipe.bidirectional, name=f"{name}_steps")(slices)
+        steps = SliceSteps(CELL, recipe.bidirectional, dtype=EXACT, name=f"{name}_steps")(slices)
         x = keras.layers.Concatenate(name=f"{name}_seen")([x, steps])
     x = _convolution(GAIN_FILTERS, "leaky_relu", f"{name}_in")(x)
     for reading in (1, 2):
@@ -113,8 +116,8 @@ def _gain(slices, recipe: EnhancerRecipe):
     x = keras.layers.Activation("tanh", name=f"{name}_bounded")(gain)
     x = keras.layers.UpSampling2D(CELL, interpolation="bilinear", name=f"{name}_full_size")(x)
     x = SplitSlices(n_slices, name=f"{name}_split")(x)
-    x = keras.layers.Rescaling(math.log(MOST_GAIN), dtype="float32", name=f"{name}_logarithm")(x)
-    return keras.layers.Activation("exponential", dtype="float32", name=f"{name}_factor")(x)
+    x = keras.layers.Rescaling(math.log(MOST_GAIN), dtype=EXACT, name=f"{name}_logarithm")(x)
+    return keras.layers.Activation("exponential", dtype=EXACT, name=f"{name}_factor")(x)
 
 
 def _level(x, steps, n_slices: int, modalities: int, bidirectional: bool):
@@ -124,8 +127,8 @@ def _level(x, steps, n_slices: int, modalities: int, bidirectional: bool):
     read = keras.layers.GlobalAveragePooling2D(name=f"{name}_whole")(x)
     read = keras.layers.Concatenate(name=f"{name}_whole_seen")([read, known])
     read = keras.layers.Dense(2 * GAIN_FILTERS, activation="leaky_relu", name=f"{name}_weigh")(read)
-    gates = keras.layers.Dense((3 + bidirectional) * modalities, name=f"{name}_gates")(read)
-    walked = SliceWalk(n_slices, bidirectional, name=f"{name}_walk")([gates, known])
+    gates = keras.layers.Dense((3 + bidirectional) * modalities, dtype=EXACT, name=f"{name}_gates")(read)
+    walked = SliceWalk(n_slices, bidirectional, dtype=EXACT, name=f"{name}_walk")([gates, known])
     level = keras.layers.Dense(modalities, use_bias=False, kernel_initializer="zeros", name=f"{name}_level")(walked)
     return keras.layers.Reshape((1, 1, modalities), name=f"{name}_level_place")(level)
 
@@ -134,15 +137,15 @@ def _detail(slices, recipe: EnhancerRecipe):
     """What is added to each pixel, `(batch, slices, height, width, modalities)`."""
     n_slices = slices.shape[1]
     name, half = "enhancer_detail", recipe.resolution == "half"
-    flat = MergeSlices(name=f"{name}_merge")(slices)
-    wavelets = ToWavelets(name=f"{name}_wavelets")(flat)
-    noise = NoiseLevel(name=f"{name}_noise")(wavelets)
+    flat = MergeSlices(dtype=EXACT, name=f"{name}_merge")(slices)
+    wavelets = ToWavelets(dtype=EXACT, name=f"{name}_wavelets")(flat)
+    noise = NoiseLevel(dtype=EXACT, name=f"{name}_noise")(wavelets)
     if not half:
         noise = keras.layers.UpSampling2D(2, name=f"{name}_noise_full_size")(noise)
     bands = wavelets if half else flat
     x = seen = keras.layers.Concatenate(name=f"{name}_seen")([bands, noise])
     if recipe.convolution_filters:
-        x = before = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_before")(x)
+        x = before = _convolutions(x, recipe, f"{name}_before")
     # Neighbours are blended in only where they are known; a network of lone slices has as many weights elsewhere.
     neighbours = 1 + recipe.bidirectional if recipe.kind == "convlstm" else 0
     read_channels = recipe.convolution_filters or recipe.filters * (1 + recipe.bidirectional)
@@ -152,16 +155,29 @@ def _detail(slices, recipe: EnhancerRecipe):
         x = _read(x, n_slices, *arguments, spare=spare if layer == 1 else 0)
     if recipe.convolution_filters:
         x = keras.layers.Concatenate(name=f"{name}_with_before")([before, x])
-        x = _convolution(recipe.convolution_filters, "leaky_relu", f"{name}_behind")(x)
+        x = _convolutions(x, recipe, f"{name}_behind")
     x = keras.layers.Concatenate(name=f"{name}_with_seen")([seen, x])
     out = {"activation": None, "kernel_initializer": "zeros"}
     gates = _convolution((1 + neighbours) * bands.shape[-1], name=f"{name}_gates", **out)(x)
-    blended = SliceBlend(n_slices, neighbours, name=f"{name}_blend")([gates, bands])
+    blended = SliceBlend(n_slices, neighbours, dtype=EXACT, name=f"{name}_blend")([gates, bands])
     added = _convolution(bands.shape[-1], name=f"{name}_out", **out)(x)
-    x = keras.layers.Add(name=f"{name}_both")([added, blended])
+    x = keras.layers.Add(dtype=EXACT, name=f"{name}_both")([added, blended])
     if half:
-        x = FromWavelets(name=f"{name}_pixels")(x)
-    return SplitSlices(n_slices, name=f"{name}_split")(x)
+        x = FromWavelets(dtype=EXACT, name=f"{name}_pixels")(x)
+    return SplitSlices(n_slices, dtype=EXACT, name=f"{name}_split")(x)
+
+
+def _convolutions(x, recipe: EnhancerRecipe, name: str):
+    """A convolution, then residual blocks (He et al. 2016; without norms, as Lim et al. 2017 restore images)."""
+    filters = recipe.convolution_filters
+    x = _convolution(filters, "leaky_relu", name)(x)
+    for block in range(1, recipe.residual_blocks + 1):
+        y = _convolution(filters, "leaky_relu", f"{name}_block{block}_a")(x)
+        # Small at first, so that many blocks one behind the other start near doing nothing.
+        small = keras.initializers.VarianceScaling(BLOCK_SCALE)
+        y = _convolution(filters, None, f"{name}_block{block}_b", kernel_initializer=small)(y)
+        x = keras.layers.Add(name=f"{name}_block{block}")([x, y])
+    return x
 
 
 def _read(x, n_slices: int, kind: str, filters: int, bidirectional: bool, name: str, spare: int = 0):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from toolkit.config import TrainingRecipe
-
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+from toolkit.cores import usable_cores
 
 
 class TrainingClock:
@@ -37,16 +34,6 @@ class TrainingClock:
     def seconds(self) -> float:
         """Seconds spent, over all resumes."""
         return self._spent + (self._now() - self._start) / self._cores
-
-
-def usable_cores() -> float:
-    """Cores this process may use: those it is bound to, or a container's quota where that is less."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = CGROUP_QUOTA.read_text(encoding="ascii").split()
-        return min(bound, int(quota) / int(period))
-    except (OSError, ValueError):  # there is no such file, or "max" stands for no quota
-        return bound
 
 
 class Budget(keras.callbacks.Callback):

@@ -90,7 +90,8 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
 def compile_model(recipe: Recipe, store: Store) -> keras.Model:
     """The recipe's model with loss, metric and optimiser, seeded."""
     keras.utils.set_random_seed(recipe.seed)
-    keras.mixed_precision.set_global_policy("mixed_float16" if recipe.training.mixed_precision else "float32")
+    half = recipe.training.mixed_precision
+    keras.mixed_precision.set_global_policy(f"mixed_{half}" if half else "float32")
     model, loss, metric = _parts(recipe, len(store.index.modalities))
     model.compile(
         optimizer=build_optimizer(recipe, model, training_batches(store, recipe)[1]),
@@ -111,9 +112,10 @@ def _parts(recipe: Recipe, modalities: int) -> tuple[keras.Model, dict[str, Any]
         size = weights.crop or recipe.data.image_size
         model = build_enhancer(recipe.model.enhancer, (recipe.data.window.slices, size, size, modalities))
         draw_initial_weights(model, recipe.seed, keep_encoder=False)
-        return model, {"enhanced": RestorationLoss(weights.l1, weights.ssim)}, {"enhanced": [PeakSignalToNoise()]}
-    loss = recipe.loss
-    dice_focal = DiceFocalLoss(loss.dice, loss.focal, loss.focal_gamma, loss.focal_alpha, loss.class_weights)
+        loss = RestorationLoss(weights.l1, weights.ssim, weights.logarithm)
+        return model, {"enhanced": loss}, {"enhanced": [PeakSignalToNoise()]}
+    of = recipe.loss
+    dice_focal = DiceFocalLoss(of.dice, of.focal, of.focal_gamma, of.focal_alpha, of.class_weights)
     return build_segmenter(recipe, modalities), {"probability": dice_focal}, {"probability": [PictureDice()]}
 
 
@@ -122,8 +124,7 @@ def _take_over_weights(model: keras.Model, recipe: Recipe, store: Store) -> None
     regions = list(recipe.model.regions)
     if recipe.model.start:
         print(take_over(model, recipe.model.start, store.index.modalities, regions).summary(), flush=True)
-    if recipe.model.enhancer.weights:
-        source = recipe.model.enhancer.weights
+    for source in recipe.model.enhancer.sources:
         print(take_over(model, source, store.index.modalities, regions, "enhancer").summary(), flush=True)
 
 

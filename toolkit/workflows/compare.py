@@ -143,7 +143,7 @@ def _check_models(pending: Sequence[Run], store: Store) -> None:
     for run in first_of.values():
         model = run.recipe.model
         try:
-            for source in filter(None, (model.start, model.enhancer.weights)):
+            for source in filter(None, (model.start, *model.enhancer.sources)):
                 _refuse_taught_by_judged(find_model(source), run, store)
             compile_model(run.recipe, store)
         except ToolkitError as error:

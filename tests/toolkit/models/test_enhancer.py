@@ -19,7 +19,7 @@ FAMILY = [
 ] + [
     {"kind": kind, **more}
     for kind in KINDS
-    for more in ({"convolution_filters": 4}, {"parts": "gain"}, {"parts": "detail"})
+    for more in ({"convolution_filters": 4, "residual_blocks": 1}, {"parts": "gain"}, {"parts": "detail"})
 ]
 
 
@@ -52,13 +52,14 @@ def test_an_untrained_enhancer_passes_its_input_on_unchanged(recipe):
     np.testing.assert_array_equal(run(build(**recipe)), SLICES)
 
 
-def test_half_precision_rounds_nothing_of_what_is_passed_on():
-    keras.mixed_precision.set_global_policy("mixed_float16")
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_half_precision_rounds_nothing_of_what_is_passed_on(half):
+    keras.mixed_precision.set_global_policy(f"mixed_{half}")
     try:
         model = build(kind="convlstm")
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert "float16" in {layer.compute_dtype for layer in model.layers}
+    assert half in {layer.compute_dtype for layer in model.layers}
     np.testing.assert_array_equal(run(model), SLICES)
 
 

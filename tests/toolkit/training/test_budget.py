@@ -12,7 +12,7 @@ import pytest
 
 from toolkit.config import check_recipe
 from toolkit.training import budget
-from toolkit.training.budget import Budget, TrainingClock, usable_cores
+from toolkit.training.budget import Budget, TrainingClock
 
 REPOSITORY = Path(__file__).parents[3]
 PEAK, FINAL = 0.1, 0.02
@@ -133,15 +133,6 @@ def test_with_a_gpu_it_is_the_clock_on_the_wall(monkeypatch):
     clock = TrainingClock(spent=100.0)
     time.sleep(0.1)
     assert 100.1 <= clock.seconds < 101.0
-
-
-@pytest.mark.parametrize(("quota", "cores"), [("150000 100000\n", 1.5), ("max 100000\n", 2), ("800000 100000\n", 2)])
-def test_cores_are_those_bound_to_or_a_containers_quota(tmp_path, monkeypatch, quota, cores):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
-    monkeypatch.setattr(budget, "CGROUP_QUOTA", tmp_path / "cpu.max")
-    assert usable_cores() == 2
-    (tmp_path / "cpu.max").write_text(quota)
-    assert usable_cores() == cores
 
 
 @pytest.mark.end_to_end

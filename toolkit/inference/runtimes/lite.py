@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.cores import usable_cores
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
 from toolkit.inference.runtimes.by_windows import WindowRuntime
@@ -39,7 +39,7 @@ class LiteRuntime(WindowRuntime):
         except ImportError as error:
             raise ModelError(f"{path}: needs LiteRT to run: pip install ai-edge-litert") from error
         try:
-            interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+            interpreter = Interpreter(model_path=str(path), num_threads=max(1, int(usable_cores())))
             self._run = interpreter.get_signature_runner("serving_default")
             _, _, *self.plane, _ = self._run.get_input_details()["slices"]["shape"].tolist()
         except Exception as error:  # ValueError, RuntimeError and others on a damaged file
