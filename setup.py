@@ -73,6 +73,7 @@ setup(
             "jax>=0.5",
             "mypy>=1.11",
             "panoptica>=1.3",
+            "playwright>=1.40",  # drives a Chromium that is there already; without one its tests are skipped
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "ruff>=0.6",

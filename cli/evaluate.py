@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli.app import Debug, one_line_errors, single_command
+
+SHOWN_CANDIDATES = 10
 
 
 class Part(StrEnum):
@@ -26,6 +29,10 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Store made by bts-prepare.")],
     split: Annotated[Part, typer.Option(help="Part of the split; open test once, at the end.")] = Part.val,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-evaluation"),
+    choose_postprocessing: Annotated[
+        bool,
+        typer.Option("--choose-postprocessing", help="Instead, store what does best on val in the run's model file."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Judge a model by patient: per picture, pooled, per patient and per lesion.
@@ -34,8 +41,12 @@ def evaluate(
     Examples:
       bts-evaluate runs/figshare --data stores/figshare --out evaluation
       bts-evaluate runs/figshare --data stores/figshare --split test --out evaluation-test
+      bts-evaluate runs/figshare --data stores/figshare --choose-postprocessing
     """
     with one_line_errors(debug):
+        if choose_postprocessing:
+            _choose(model, data, split, out)
+            return
         from toolkit.workflows.evaluate import evaluate as run
 
         metrics = run(model, data, split.value, out)
@@ -45,13 +56,55 @@ def evaluate(
             f"{metrics['n_patients']} patients, {metrics['n_empty']} pictures without tumour "
             f"({metrics['empty_mask_rule']})"
         )
-        if metrics["split_leaks_patients"]:
-            typer.echo("warning: this split leaks patients, so every number is too good", err=True)
+        _warn_of_leak(metrics)
         for name, value in metrics["per_image_mean"].items():
             interval = intervals[name]
             between = f"  [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
             typer.echo(f"  {name:12s} {'undefined' if value is None else f'{value:.3f}'}{between}")
         typer.echo(f"report: {out / 'report.html'}\npicture: {out / 'examples.png'}")
+
+
+def _choose(model: Path, data: Path, split: Part, out: Path) -> None:
+    """Choose post-processing, and print the best candidates."""
+    from toolkit.errors import UsageError
+
+    if split is not Part.val:
+        raise UsageError(
+            f"--choose-postprocessing: {split.value} is not for choosing; leave --split out, which takes val"
+        )
+    from toolkit.workflows.choose_postprocessing import choose_postprocessing
+
+    result = choose_postprocessing(model, data, out)
+    rows, none = result["rows"], result["none"]
+    typer.echo(
+        f"val split ({result['split']}): {result['n_images']} pictures, {result['n_patients']} patients, "
+        f"{len(rows)} candidates"
+    )
+    _warn_of_leak(result)
+    typer.echo("  threshold  smallest  holes   largest  Dice    against none, 95 % interval")
+    shown = rows[:SHOWN_CANDIDATES]
+    for row in shown if none in shown else [*shown, none]:
+        typer.echo(_line(row))
+    if rows[0] == none:
+        typer.echo(f"nothing does better than no post-processing, which is now in {result['model']}")
+    else:
+        typer.echo(f"the first is now in {result['model']}; export it again where it was exported")
+    typer.echo(f"all candidates: {out / 'postprocessing.csv'}")
+
+
+def _line(row: dict[str, Any]) -> str:
+    smallest = f"{row['smallest_component']:g}" if row["smallest_component"] else "-"
+    holes, largest = "fill" if row["fill_holes"] else "-", "only" if row["largest_only"] else "-"
+    settings = f"  {row['threshold']:<9g}  {smallest:8s}  {holes:6s}  {largest:7s}"
+    # Of a single patient nothing can be said about others.
+    known = not math.isnan(row["gain_low"])
+    between = f" [{row['gain_low']:+.4f}, {row['gain_high']:+.4f}]" if known else ""
+    return f"{settings}  {row['dice']:.4f}  {row['gain']:+.4f}{between}"
+
+
+def _warn_of_leak(result: dict[str, Any]) -> None:
+    if result["split_leaks_patients"]:
+        typer.echo("warning: this split leaks patients, so every number is too good", err=True)
 
 
 main = single_command(evaluate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ def predict(
         typer.Option(help="Model on TensorFlow Serving: grpc://HOST:PORT/NAME or http://HOST:PORT/v1/models/NAME."),
     ] = None,
     spacing: Spacing = None,
+    no_postprocessing: Annotated[
+        bool, typer.Option("--no-postprocessing", help="Threshold only, as exported graphs do; see bts-evaluate.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Mark the tumour in every scan: masks in the scan's own kind and geometry, overlays, a report.
@@ -45,12 +48,10 @@ def predict(
             raise UsageError("name one model: --model RUN, or --server URL")
         from toolkit.workflows.predict import predict as run
 
-        summary = run(inputs, model or str(server), out, spacing_mm(spacing))
+        summary = run(inputs, model or str(server), out, spacing_mm(spacing), not no_postprocessing)
         if summary["trained_on_synthetic_data"]:
             typer.echo("warning: this model was trained on synthetic phantoms; on people it means nothing", err=True)
         for name, case in summary["cases"].items():
-            volume = case["volume_ml"]
-            size = f"{volume:.1f} ml" if volume is not None else f"{case['total_pixels']} pixels"
             if case["spacing_is_placeholder"]:
                 typer.echo(
                     f"warning: {case['input']}: its header says 1 mm cubes, which {case['shape'][0]} slices of a head "
@@ -61,11 +62,24 @@ def predict(
                 typer.echo(f"warning: no DICOM SEG: {case['dicom_seg_problem']}", err=True)
             if case["missing_modalities"]:
                 typer.echo(f"warning: {case['input']}: without {', '.join(case['missing_modalities'])}", err=True)
-            typer.echo(f"{name}: {size} in {case['slices_with_tumour']} of {case['shape'][0]} slices -> {case['mask']}")
+            typer.echo(f"{name}: {_measures(case)} -> {case['mask']}")
         typer.echo(f"report: {out / 'report.html'}")
         if summary["failed"]:
             first, *others = summary["failed"].values()
             raise SourceError(first + (f" (and {len(others)} more; see {out / 'summary.json'})" if others else ""))
+
+
+def _measures(case: dict[str, Any]) -> str:
+    """What was found, in words."""
+    lesions, touched = case["number_of_lesions"], f"{case['slices_with_tumour']} of {case['shape'][0]} slices"
+    if not lesions:
+        return f"no tumour in {touched.removeprefix('0 of ')}"
+    volume, largest, across = (case[key] for key in ("volume_ml", "largest_diameter_mm", "perpendicular_diameter_mm"))
+    size = f"{case['total_pixels']} pixels" if volume is None else f"{volume:.1f} ml"
+    diameters = "diameters unknown" if largest is None else f"{largest:.0f} x {across:.0f} mm"
+    plural = "" if lesions == 1 else "s"
+    side = "side unknown" if case["side"] == "unknown" else case["side"]
+    return f"{size} in {touched}, {diameters}, {lesions} lesion{plural}, {side}"
 
 
 main = single_command(predict)

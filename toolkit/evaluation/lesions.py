@@ -1,12 +1,11 @@
 """Lesion-wise metrics: is each single lesion found, how well, and what is marked besides.
 
-A lesion is a connected component of a mask (8 neighbours within a slice, 26 in a
-volume). Lesions of truth and prediction are matched one to one: pairs are taken
-in order of falling IoU, each lesion at most once, as long as the IoU is at least
-`IOU_THRESHOLD`. This is the naive threshold matching of panoptica (Kofler et al.
-2023, arXiv:2312.02608) at the IoU of 0.1 that nnDetection (Baumgartner et al.
-2021, arXiv:2106.00817) uses, as finding a lesion matters more than its outline,
-which Dice judges already.
+A lesion is a connected component of a mask (`toolkit.components`). Lesions of truth
+and prediction are matched one to one: pairs are taken in order of falling IoU, each
+lesion at most once, as long as the IoU is at least `IOU_THRESHOLD`. This is the
+naive threshold matching of panoptica (Kofler et al. 2023, arXiv:2312.02608) at the
+IoU of 0.1 that nnDetection (Baumgartner et al. 2021, arXiv:2106.00817) uses, as
+finding a lesion matters more than its outline, which Dice judges already.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cc3d
 import numpy as np
+
+from toolkit.components import components
 
 IOU_THRESHOLD = 0.1
 MATCHING_RULE = f"one-to-one-iou-{IOU_THRESHOLD}"
@@ -69,8 +69,8 @@ def find_lesions(truth: np.ndarray, prediction: np.ndarray) -> list[Lesion]:
         One entry for each true lesion in the order of the components, then one
         for each false positive.
     """
-    truth_labels, truth_sizes = _components(truth)
-    predicted_labels, predicted_sizes = _components(prediction)
+    truth_labels, truth_sizes = components(truth)
+    predicted_labels, predicted_sizes = components(prediction)
     matches = _match(truth_labels, truth_sizes, predicted_labels, predicted_sizes)
     lesions = []
     for index, size in enumerate(truth_sizes[1:].tolist(), start=1):
@@ -98,14 +98,6 @@ def summarise(lesions: Sequence[Lesion], n_cases: int) -> LesionSummary:
         false_positives_per_case=(len(lesions) - n_lesions) / n_cases,
         n_lesions=n_lesions,
     )
-
-
-def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Component label of each pixel (0 is background), and the size of each label."""
-    # Of the 26 neighbours in a volume of one slice, the 8 within the slice remain.
-    volume = mask[np.newaxis] if mask.ndim == 2 else mask
-    labels, n = cc3d.connected_components(volume, connectivity=26, return_N=True)
-    return labels, np.bincount(labels.ravel(), minlength=n + 1)
 
 
 def _match(

@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.export.rendering import render
 from toolkit.export.run_facts import RunFacts
-from toolkit.models.model_file import ModelInfo
+from toolkit.models.model_file import DEFAULT_THRESHOLD, ModelInfo, PostProcessing
 
 LEVELS = {"per_image_mean": "per picture", "pooled": "pooled", "per_patient_mean": "per patient"}
 METRICS = {
@@ -37,14 +37,31 @@ def model_card(info: ModelInfo, facts: RunFacts) -> str:
         split=f"folds, fold {recipe.data.fold}" if recipe.data.split == "folds" else recipe.data.split,
         leaks=recipe.data.split == "by_slice_leaking",
         encoder=recipe.model.encoder if recipe.model.network in WITH_ENCODER else None,
-        started_from=[str(path) for path in (recipe.model.start, recipe.model.enhancer.weights) if path is not None],
+        started_from=[str(path) for path in (recipe.model.start, *recipe.model.enhancer.sources) if path is not None],
         manifest=manifest,
         minutes=_minutes(manifest),
         metrics=judged,
         rows=_rows(judged) if judged else [],
         levels=list(LEVELS.values()),
+        post_processing=_steps(info.post_processing),
+        measured_otherwise=bool(judged and _settings(judged) != (info.threshold, info.post_processing.model_dump())),
         chosen_on_these=bool(judged and judged.get("part") == "val" and judged.get("trained_on_this_store")),
     )
+
+
+def _steps(post_processing: PostProcessing) -> list[str]:
+    """What is done to a mask, in words."""
+    steps = ["holes within a slice are filled"] if post_processing.fill_holes else []
+    if post_processing.smallest_component:
+        share = post_processing.smallest_component
+        steps.append(f"components go whose largest section covers less than {share:g} of the model's grid")
+    return [*steps, "only the largest component is kept"] if post_processing.largest_only else steps
+
+
+def _settings(metrics: Any) -> tuple[Any, Any]:
+    """Threshold and post-processing that metrics were measured with; before there was any, none."""
+    none = PostProcessing().model_dump()
+    return metrics.get("threshold", DEFAULT_THRESHOLD), metrics.get("post_processing", none)
 
 
 def _minutes(manifest: Any) -> float | None:

@@ -51,7 +51,7 @@ class ServingGraph(tf.Module):
         return self._through(self._probability, normalised(slices, limits), spacing_mm)
 
     def mask(self, probability: tf.Tensor) -> tf.Tensor:
-        """Labels, uint8, as `toolkit.data.regions.label_mask`."""
+        """Labels, uint8, as `toolkit.data.regions.label_mask`; what post-processes them is the client."""
         model, threshold = self.info.recipe.model, self.info.threshold
         painted = tf.constant(model.painted_labels, tf.uint8)
         if model.exclusive:

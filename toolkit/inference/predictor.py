@@ -9,8 +9,9 @@ import numpy as np
 from toolkit.data.intensity import intensity_range
 from toolkit.data.regions import label_mask, tumour_probability
 from toolkit.errors import ModelError
+from toolkit.inference.postprocessing import post_processed
 from toolkit.inference.runtimes.runtime import Runtime
-from toolkit.models.model_file import SAVED_MODEL, load_model
+from toolkit.models.model_file import SAVED_MODEL, PostProcessing, load_model
 from toolkit.shipped import shipped_folder
 
 MODELS = shipped_folder("saved_models")
@@ -23,11 +24,12 @@ class Predictor:
     Args:
         source: run folder, `.keras` file, SavedModel folder, `.tflite` file, the name of a model in saved_models/, or
             the URL of a model on a server (see `toolkit.inference.runtimes.server`).
+        post_processing: whether masks are post-processed as the model file says.
 
     Attributes:
         name: path or URL.
         path: the model file or folder; None on a server.
-        info: what the model was made for.
+        info: what the model was made for; its `post_processing` is the one in use.
 
     Raises:
         ModelError: there is no such model, it can't be read, or the server does not answer.
@@ -38,12 +40,14 @@ class Predictor:
         mask = predictor.mask(probability)
     """
 
-    def __init__(self, source: Path | str) -> None:
+    def __init__(self, source: Path | str, post_processing: bool = True) -> None:
         self.path = None if is_url(source) else find_model(Path(source))
         self._runtime = open_runtime(self.path or str(source))
         self.name, self.info = self._runtime.name, self._runtime.info
         if self.info.recipe.task == "enhance":
             raise ModelError(f"{self.name}: is an enhancer and marks no tumours; use bts-enhance, or another model")
+        if not post_processing:
+            self.info = self.info.model_copy(update={"post_processing": PostProcessing()})
 
     def predict(
         self,
@@ -103,9 +107,18 @@ class Predictor:
             return [self.path] if self.path else []
         return sorted(file for file in self.path.rglob("*") if file.is_file())
 
-    def mask(self, probability: np.ndarray) -> np.ndarray:
-        """Labels `(slices, height, width)` uint8, see `toolkit.data.regions.label_mask`."""
-        return label_mask(probability, self.info.recipe.model, self.info.threshold)
+    def mask(self, probability: np.ndarray, spacing_mm: tuple[float, float, float] | None = None) -> np.ndarray:
+        """Labels of a whole case, see `toolkit.data.regions.label_mask`, post-processed.
+
+        Args:
+            probability: `(slices, height, width, regions)` of `predict`.
+            spacing_mm: as for `predict`.
+
+        Returns:
+            `(slices, height, width)` uint8.
+        """
+        labels = label_mask(probability, self.info.recipe.model, self.info.threshold)
+        return post_processed(labels, probability, self.info.post_processing, self.info.recipe, spacing_mm)
 
     def tumour(self, probability: np.ndarray) -> np.ndarray:
         """Probability `(slices, height, width)` of being in any region."""

@@ -8,12 +8,13 @@ metadata of TensorFlow Lite does; a SavedModel folder has it among its assets.
 from __future__ import annotations
 
 import pkgutil
+import shutil
 import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit import __version__, layers
 from toolkit.config import Recipe
@@ -26,6 +27,26 @@ if TYPE_CHECKING:
 ENTRY = "bts.json"
 SAVED_MODEL = "saved_model.pb"
 MAX_ENTRY_BYTES = 2**20
+DEFAULT_THRESHOLD = 0.5
+
+
+class PostProcessing(BaseModel):
+    """What is done to the mask of the tumour, all regions together, once the threshold has made it; by default nothing.
+
+    See `toolkit.inference.postprocessing`.
+
+    Args:
+        smallest_component: components whose largest section in a slice covers less than this share of the model's grid
+            are taken out.
+        fill_holes: holes within a slice are tumour.
+        largest_only: only the largest component of a case is kept.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    smallest_component: float = Field(0.0, ge=0, lt=1)
+    fill_holes: bool = False
+    largest_only: bool = False
 
 
 class ModelInfo(BaseModel):
@@ -40,6 +61,7 @@ class ModelInfo(BaseModel):
         training_patient_groups: who the model has learned from, so that nobody judges it on them.
         synthetic_data: trained on phantoms, so of no use on people.
         threshold: probability from which a pixel is tumour.
+        post_processing: what is done to the mask then.
         version: of the toolkit that wrote it.
     """
 
@@ -52,7 +74,8 @@ class ModelInfo(BaseModel):
     data_checksums_sha256: dict[str, str]
     training_patient_groups: tuple[str, ...] = ()
     synthetic_data: bool
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
+    post_processing: PostProcessing = PostProcessing()
     version: str = __version__
 
     @property
@@ -81,6 +104,25 @@ def save_model(model: keras.Model, path: Path, info: ModelInfo) -> None:
         plain.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(ENTRY, info.model_dump_json(indent=2))
+
+
+def replace_info(path: Path, info: ModelInfo) -> None:
+    """Give a `.keras` file other information, atomically; the model in it stays as it is.
+
+    Raises:
+        OutputError: the file can't be written.
+        ModelError: it is damaged.
+    """
+    with atomic_path(path) as partial:
+        try:
+            with zipfile.ZipFile(path) as old, zipfile.ZipFile(partial, "w") as new:
+                for entry in old.infolist():
+                    if entry.filename != ENTRY:
+                        with old.open(entry) as source, new.open(entry, "w") as target:
+                            shutil.copyfileobj(source, target)
+                new.writestr(ENTRY, info.model_dump_json(indent=2))
+        except zipfile.BadZipFile as error:
+            raise ModelError(f"{path}: damaged; train it again") from error
 
 
 def read_info(path: Path) -> ModelInfo:

@@ -11,7 +11,7 @@ from toolkit.data.integrity import Finding
 from toolkit.data.store import DatasetIndex
 from toolkit.report.charts import Axis, Chart, histogram_chart
 from toolkit.report.overview import DatasetOverview, Histogram
-from toolkit.report.page import data_uri, write_page
+from toolkit.report.page import amount, data_uri, grouped, percent, write_page
 
 WEIGHTS = ("error", "warning")
 # Normalised intensities below this are mostly air, of which there is so much that it hides the rest.
@@ -67,21 +67,6 @@ def write_integrity_report(
         percent=percent,
         manifest=manifest,
     )
-
-
-def grouped(value: float) -> str:
-    """A whole number in groups of three digits, so that millions can be read."""
-    return f"{round(value):,}".replace(",", "\u202f")
-
-
-def amount(value: float) -> str:
-    """A measure with three significant digits, none of those before the point lost."""
-    return grouped(value) if abs(value) >= 100 else f"{value:.3g}"
-
-
-def percent(share: float) -> str:
-    """A share as percentage with three significant digits."""
-    return f"{100 * share:.3g} %"
 
 
 def _by_rule(findings: Sequence[Finding], weight: str) -> list[tuple[str, list[Finding]]]:

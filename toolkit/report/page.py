@@ -65,6 +65,21 @@ def cell(value: object) -> str:
     return number(value) if value is None or isinstance(value, float) else str(value)
 
 
+def grouped(value: float) -> str:
+    """A whole number in groups of three digits, so that millions can be read."""
+    return f"{round(value):,}".replace(",", "\u202f")
+
+
+def amount(value: float) -> str:
+    """A measure with three significant digits, none of those before the point lost."""
+    return grouped(value) if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """A share as percentage with three significant digits."""
+    return f"{100 * share:.3g} %"
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("toolkit.report"),

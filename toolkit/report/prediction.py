@@ -1,141 +1,179 @@
-"""The report of a prediction: per case a slice viewer and its measures."""
+"""The report of a prediction: a page a case with a slice viewer, and of several cases an index."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from toolkit import pictures
-from toolkit.report.page import data_uri, write_page
+from toolkit.report.charts import Axis, Chart, histogram_chart
+from toolkit.report.overview import Histogram
+from toolkit.report.page import amount, data_uri, number, percent, write_page
+from toolkit.report.predicted_case import PredictedCase
+from toolkit.report.viewer import (
+    EDGES,
+    embedded_range,
+    layers,
+    overlay_of_first_slice,
+    picture_size,
+    shown_slices,
+    viewer_data,
+)
 
-LONGEST_SIDE = 512
-LONGEST_SIDE_OF_LONG_CASES = 384
-LONG_CASE_SLICES = 64
-
-
-@dataclass(frozen=True)
-class PredictedCase:
-    """A case and what the model says about it, as the report needs it.
-
-    Args:
-        name: heading of the case.
-        input_path: where it was read from.
-        plane: as in `toolkit.data.case.PLANES`.
-        modalities: names of the modalities the model was given.
-        shown: name of the modality in the pictures.
-        images: `(slices, height, width)`, that modality, values as stored.
-        value_range: values shown as black and white.
-        highest_probability: `(slices,)`, of a pixel to be in any region.
-        mask: `(slices, height, width)` uint8, above 0 is tumour.
-        spacing_mm: `(slice, row, column)` distances, or None if unknown.
-        spacing_is_placeholder: the file states a spacing that nobody measured;
-            nothing in mm is shown then.
-        measures: `area_pixels` and `area_mm2` (a number a slice; the latter None
-            if unknown) and `volume_ml` (None if unknown); `regions`, where there are
-            several, with `total_pixels` and `volume_ml` of each.
-        mask_path: the mask file that was written.
-        overlay_path: the overlay picture that was written.
-        dicom_seg_path: the DICOM SEG that was written, or None.
-        truth: `(slices, height, width)` labels, or None.
-        synthetic: made-up images; said above the case and on every picture.
-    """
-
-    name: str
-    input_path: Path
-    plane: str
-    modalities: tuple[str, ...]
-    shown: str
-    images: np.ndarray
-    value_range: tuple[float, float]
-    highest_probability: np.ndarray
-    mask: np.ndarray
-    spacing_mm: tuple[float, float, float] | None
-    spacing_is_placeholder: bool
-    measures: Mapping[str, Any]
-    mask_path: Path
-    overlay_path: Path
-    dicom_seg_path: Path | None = None
-    truth: np.ndarray | None = None
-    synthetic: bool = False
+CASE_FOLDER = "cases"
+THUMBNAIL_PIXELS = 128
+STILL_PIXELS = 512
+BINS = 48
+# Intensities up to this part of the window are mostly air, of which there is so much that it hides the rest.
+AIR = 0.1
+# What of the tumour, and of each region, is in the table of measures: name and decimals (None: as it is).
+MEASURES = {
+    "volume_ml": ("Volume, ml", 2),
+    "total_pixels": ("Pixels", None),
+    "number_of_lesions": ("Lesions", None),
+    "largest_diameter_mm": ("Largest diameter in a slice, mm", 1),
+    "perpendicular_diameter_mm": ("Perpendicular to it, mm", 1),
+    "diameter_slice_index": ("Slice of these diameters", None),
+    "side": ("Side of the patient", None),
+}
 
 
-def write_prediction_report(path: Path | str, cases: Iterable[PredictedCase], manifest: Mapping[str, Any]) -> None:
-    """Write the report of a prediction as one HTML file that opens offline.
+def write_prediction_report(
+    path: Path | str, cases: Iterable[PredictedCase], manifest: Mapping[str, Any], several: bool
+) -> None:
+    """Write the report of a prediction: HTML files that open offline.
 
     Cases are taken one by one and written at once, so a generator keeps no
     more than one of them in memory.
 
     Args:
-        path: the HTML file.
-        cases: any number, none included.
-        manifest: command, versions, seed, checksums, time; shown in the footer.
+        path: the HTML file: the page of the case, or of several an index that links to
+            a page each, in the folder `cases` beside it.
+        cases: any number, none included; exactly one unless `several`.
+        manifest: command, versions, seed, checksums, time; shown on every page.
+        several: whether there may be more than one case.
 
     Raises:
-        OutputError: the file can't be written.
+        OutputError: a file can't be written.
     """
     path = Path(path)
-    write_page(path, "prediction.html.j2", cases=_views(cases, path.parent), manifest=manifest)
+    if not several:
+        for case in cases:
+            _write_case(path, case, manifest, index=None)
+        return
+    rows = _rows(cases, path, manifest)
+    first = next(rows, None)
+    write_page(
+        path,
+        "prediction_index.html.j2",
+        rows=rows if first is None else chain([first], rows),
+        has_score=first is not None and first["score"] is not None,
+        manifest=manifest,
+    )
 
 
-def _views(cases: Iterable[PredictedCase], folder: Path) -> Iterator[dict[str, Any]]:
-    for index, case in enumerate(cases):
-        yield _view(case, index, folder)
+def _rows(cases: Iterable[PredictedCase], index: Path, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Write the page of each case, and keep what the index shows of it."""
+    for case in cases:
+        page = index.parent / CASE_FOLDER / f"{case.name}.html"
+        _write_case(page, case, manifest, index)
+        row = {
+            "link": _link(page, index.parent),
+            "name": case.name,
+            "thumbnail": data_uri(overlay_of_first_slice(case, THUMBNAIL_PIXELS), ".jpg"),
+            "synthetic": case.synthetic,
+            "score": case.uncertainty_score,
+            **_sizes(case),
+        }
+        # A page's macros hold the page, and so the case, in a circle: unless looked for, it would stay in memory.
+        del case
+        gc.collect()
+        yield row
 
 
-def _view(case: PredictedCase, index: int, folder: Path) -> dict[str, Any]:
-    """What the template shows of a case, in plain values."""
-    known = case.spacing_mm is not None and not case.spacing_is_placeholder
+def _write_case(path: Path, case: PredictedCase, manifest: Mapping[str, Any], index: Path | None) -> None:
+    shown = shown_slices(case.mask)
+    drawn = layers(case, shown)
+    size = picture_size(case, len(shown))
+    write_page(
+        path,
+        "prediction.html.j2",
+        case=case,
+        index=None if index is None else _link(index, path.parent),
+        data=viewer_data(case, shown, drawn),
+        layers=drawn,
+        edges=EDGES.get(case.plane, ""),
+        still=data_uri(overlay_of_first_slice(case, STILL_PIXELS), ".jpg"),
+        picture_size=size,
+        is_reduced=len(shown) < len(case.mask) or size != case.mask.shape[1:],
+        sizes=_sizes(case),
+        measured=_measured(case),
+        rows=_slices_with_tumour(case),
+        charts=_intensity_charts(case),
+        files=[(name, file, _link(file, path.parent)) for name, file in _files(case)],
+        manifest=manifest,
+    )
+
+
+def _sizes(case: PredictedCase) -> dict[str, Any]:
     areas = np.asarray(case.measures["area_pixels"])
-    areas_mm2 = case.measures.get("area_mm2") if known else None
-    height, width = case.mask.shape[1:]
-    row_mm, column_mm = case.spacing_mm[1:] if known and case.spacing_mm else (1.0, 1.0)
     return {
-        "id": f"case-{index + 1}",
-        "case": case,
-        "height": height,
-        "width": width,
-        "aspect": round(width * column_mm / (height * row_mm), 4),
-        "first": int(areas.argmax() if areas.any() else len(areas) // 2),
-        "slices": _slices(case),
-        "spacing_known": known,
-        "volume_ml": case.measures.get("volume_ml") if known else None,
+        "volume_ml": case.measures.get("volume_ml") if case.measured_spacing_mm else None,
         "area_pixels": int(areas.sum()),
-        "regions": case.measures.get("regions", {}),
-        "rows": [
-            {
-                "slice": i,
-                "area_pixels": int(areas[i]),
-                "area_mm2": None if areas_mm2 is None else float(areas_mm2[i]),
-                "probability": float(case.highest_probability[i]),
-            }
-            for i in np.flatnonzero(areas)
-        ],
-        "files": [(name, file, _link(file, folder)) for name, file in _files(case)],
+        "n_lesions": case.measures.get("number_of_lesions"),
+        "slices_with_tumour": int((areas > 0).sum()),
+        "n_slices": len(areas),
     }
 
 
-def _slices(case: PredictedCase) -> list[dict[str, str]]:
-    """Of every slice the picture, and the outlines as SVG paths, which stay sharp at any size."""
-    longest = LONGEST_SIDE if len(case.images) <= LONG_CASE_SLICES else LONGEST_SIDE_OF_LONG_CASES
-    slices = []
-    for i, image in enumerate(case.images):
-        picture = pictures.fit(pictures.to_grey(image, *case.value_range), longest)
-        if case.synthetic:
-            picture = pictures.label_synthetic(picture)
-        slices.append(
-            {
-                "image": data_uri(picture, ".jpg"),
-                "prediction": pictures.outline_path(case.mask[i]),
-                "truth": "" if case.truth is None else pictures.outline_path(case.truth[i]),
-            }
-        )
-    return slices
+def _measured(case: PredictedCase) -> dict[str, list[str]]:
+    """Of each measure its value for the whole tumour, then for each of several regions."""
+    columns = [case.measures, *case.measures.get("regions", {}).values()]
+    table = {}
+    for key, (name, digits) in MEASURES.items():
+        values = [column.get(key) for column in columns]
+        if key.endswith("_ml") or key.endswith("_mm"):
+            values = values if case.measured_spacing_mm else [None] * len(values)
+        elif key.endswith("_index"):
+            values = [None if value is None else value + 1 for value in values]
+        if any(key in column for column in columns):
+            table[name] = ["unknown" if v is None else str(v) if digits is None else number(v, digits) for v in values]
+    return table
+
+
+def _slices_with_tumour(case: PredictedCase) -> list[dict[str, Any]]:
+    areas = np.asarray(case.measures["area_pixels"])
+    areas_mm2 = case.measures.get("area_mm2") if case.measured_spacing_mm else None
+    return [
+        {
+            "number": i + 1,
+            "area_pixels": int(areas[i]),
+            "area_mm2": None if areas_mm2 is None else float(areas_mm2[i]),
+            "probability": float(case.highest_probability[i]),
+        }
+        for i in np.flatnonzero(areas)
+    ]
+
+
+def _intensity_charts(case: PredictedCase) -> list[Chart]:
+    """Intensities of the whole case, and of what is marked."""
+    low, high = embedded_range(case)
+    ticks = np.linspace(low, high, 5).tolist()
+    axis = Axis(f"Intensity of {case.shown}, as stored", ticks, amount, logarithmic=False)
+    charts = []
+    for title, values in (("All pixels", case.images), ("Marked pixels", case.images[case.mask > 0])):
+        counts, edges = np.histogram(np.clip(np.nan_to_num(values, nan=low), low, high), BINS, (low, high))
+        if values.size:
+            shares = counts / values.size
+            highest = float(shares[edges[:-1] >= low + AIR * (high - low)].max())
+            charts.append(histogram_chart(title, Histogram(edges, shares), axis, "Pixels (%)", percent, highest))
+    return charts
 
 
 def _files(case: PredictedCase) -> list[tuple[str, Path]]:

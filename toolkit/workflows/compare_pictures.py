@@ -88,7 +88,7 @@ def _table2_row(shown: Shown, store: Store, predictor: Predictor) -> np.ndarray:
     record, index = shown.record, shown.index
     images, truth = store.read(record, range(record.shape[0]))
     inside = predictor.inspect(images, np.array(record.intensity_range), record.spacing_mm)
-    grey, mask = _grey(shown, images[index]), predictor.mask(inside["probability"])
+    grey, mask = _grey(shown, images[index]), predictor.mask(inside["probability"], record.spacing_mm)
     columns = [
         (f"MRI, {shown.percentile}th percentile", overlay(grey, None, height=EXAMPLE_PIXELS)),
         ("enhanced", to_grey(inside["enhanced"][index, ..., shown.modality], 0, 1)),
@@ -110,7 +110,8 @@ def _truth(shown: Shown, store: Store) -> np.ndarray:
 def _prediction(shown: Shown, store: Store, predictor: Predictor) -> np.ndarray:
     record, index = shown.record, shown.index
     images, truth = store.read(record, range(record.shape[0]))
-    mask = predictor.mask(predictor.predict(images, np.array(record.intensity_range), record.spacing_mm))
+    probability = predictor.predict(images, np.array(record.intensity_range), record.spacing_mm)
+    mask = predictor.mask(probability, record.spacing_mm)
     grey = _grey(shown, images[index])
     return overlay(grey, mask[index], truth=truth[index], height=EXAMPLE_PIXELS, synthetic=record.synthetic)
 

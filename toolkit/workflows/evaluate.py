@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ from toolkit.report.evaluation import write_evaluation_report
 
 EXAMPLE_PERCENTILES = (95, 50, 5)
 EXAMPLE_PIXELS = 256
+
+
+@dataclass(frozen=True)
+class JudgedPart:
+    """What a model is judged on.
+
+    Args:
+        spans: of the store.
+        split: name of the split, with its fold.
+        leaks: it holds patients whom the model has learned from.
+        same_store: the model was trained on this store.
+    """
+
+    spans: list[Span]
+    split: str
+    leaks: bool
+    same_store: bool
 
 
 def evaluate(model: Path, store_path: Path, part: str, out: Path) -> dict[str, Any]:
@@ -58,9 +76,8 @@ def judge(
 ) -> dict[str, Any]:
     """Judge a model on one part of a store's split, at the slices' own size.
 
-    Where the store is the one the model was trained on, the split is the one it was trained
-    with (also a fold of it); else `by_patient`. Writes into `out`: metrics.json, per_image.csv,
-    per_patient.csv, per_lesion.csv, examples.png, report.html and, with a history, curve.png.
+    Which split: see `judged_part`. Writes into `out`: metrics.json, per_image.csv, per_patient.csv, per_lesion.csv,
+    examples.png, report.html and, with a history, curve.png.
 
     Args:
         predictor: the model.
@@ -77,29 +94,48 @@ def judge(
         StoreError: the store has no such part, or the model has learned from its patients.
         OutputError: `out` can't be written.
     """
-    refuse_other_data(predictor, store)
-    split, fold, same_store = _split(predictor, store)
-    spans = store.spans(split, part, fold)
-    if part != "train" and split != "by_slice_leaking":
-        refuse_training_patients(predictor, store, spans)
-    metrics = evaluate_cases(_results(predictor, store, spans), out)
+    judged = judged_part(predictor, store, part)
+    metrics = evaluate_cases(_results(predictor, store, judged.spans), out)
     metrics |= {
         "model": predictor.name,
-        "split": f"{split}, fold {fold}" if split == "folds" else split,
-        "split_leaks_patients": split == "by_slice_leaking",
+        "split": judged.split,
+        "split_leaks_patients": judged.leaks,
         "part": part,
         "threshold": predictor.info.threshold,
-        "trained_on_this_store": same_store,
+        "post_processing": predictor.info.post_processing.model_dump(),
+        "trained_on_this_store": judged.same_store,
     }
     write_json(out / "metrics.json", metrics)
     rows = read_per_image(out / "per_image.csv")
-    examples = _examples(predictor, store, spans, rows)
+    examples = _examples(predictor, store, judged.spans, rows)
     if examples:
         save_png(out / "examples.png", stack([picture for _, picture in examples]))
     if history:
         curve_png(history, out / "curve.png")
     write_evaluation_report(out / "report.html", metrics, rows, examples, manifest.content(), history)
     return metrics
+
+
+def judged_part(predictor: Predictor, store: Store, part: str) -> JudgedPart:
+    """One part of a store's split, if a model may be judged on it.
+
+    Where the store is the one the model was trained on, the split is the one it was trained
+    with (also a fold of it); else `by_patient`.
+
+    Args:
+        predictor: the model.
+        store: the data.
+        part: "train", "val" or "test".
+
+    Raises:
+        StoreError: the store has no such part or does not fit, or the model has learned from its patients.
+    """
+    refuse_other_data(predictor, store)
+    split, fold, same_store = _split(predictor, store)
+    spans, leaks = store.spans(split, part, fold), split == "by_slice_leaking"
+    if part != "train" and not leaks:
+        refuse_training_patients(predictor, store, spans)
+    return JudgedPart(spans, f"{split}, fold {fold}" if split == "folds" else split, leaks, same_store)
 
 
 def refuse_other_data(predictor: Predictor, store: Store) -> None:
@@ -157,7 +193,9 @@ def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[
     model = predictor.info.recipe.model
     for span in track(spans, "Evaluating", len(spans)):
         images, truth = store.read(span.case, range(span.start, span.stop))
-        mask = predictor.mask(predictor.predict(images, np.array(span.case.intensity_range), span.case.spacing_mm))
+        spacing_mm = span.case.spacing_mm
+        probability = predictor.predict(images, np.array(span.case.intensity_range), spacing_mm)
+        mask = predictor.mask(probability, spacing_mm)
         # Judged is the mask as it would be written, not each channel before painting.
         true_regions, regions = region_masks(truth, model), region_masks(mask, model)
         for index, region in enumerate(model.regions):
@@ -170,7 +208,7 @@ def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[
                 tumour_type=span.case.tumour_type,
                 plane=span.case.plane,
                 slice_names=tuple(span.case.slice_names[span.start : span.stop]),
-                spacing_mm=span.case.spacing_mm,
+                spacing_mm=spacing_mm,
                 synthetic=span.case.synthetic,
                 label=region,
             )
@@ -193,7 +231,7 @@ def _example(
     look = predictor.inspect if predictor.can_inspect else predictor.predict
     seen = look(images, np.array(record.intensity_range), record.spacing_mm)
     inside = seen if isinstance(seen, dict) else {"probability": seen}
-    (low, high), mask = record.intensity_range[0], predictor.mask(inside["probability"])
+    (low, high), mask = record.intensity_range[0], predictor.mask(inside["probability"], record.spacing_mm)
     grey = to_grey(images[index, ..., 0], low, high)
     columns = [
         (

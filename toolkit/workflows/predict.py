@@ -17,13 +17,15 @@ from toolkit.files import write_json
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import write_mask
 from toolkit.inference.predictor import Predictor, find_model, is_url
+from toolkit.inference.side import head_middle
 from toolkit.inference.unfinished import Answer, Unfinished
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import count, dice
 from toolkit.models.model_file import read_info
 from toolkit.pictures import PANEL_HEIGHT, contact_sheet, overlay, save_png, to_grey
 from toolkit.progress import track
-from toolkit.report.prediction import PredictedCase, write_prediction_report
+from toolkit.report.predicted_case import PredictedCase
+from toolkit.report.prediction import write_prediction_report
 
 LONE_PICTURE_PIXELS = 512
 SHEET_SLICES = 16
@@ -31,7 +33,11 @@ SHOWN_FIRST = ("t1c", "t2f")
 
 
 def predict(
-    inputs: list[Path], model: Path | str, out: Path, spacing_mm: tuple[float, float, float] | None = None
+    inputs: list[Path],
+    model: Path | str,
+    out: Path,
+    spacing_mm: tuple[float, float, float] | None = None,
+    post_processing: bool = True,
 ) -> dict[str, Any]:
     """Mark the tumour in every scan of `inputs`.
 
@@ -44,6 +50,7 @@ def predict(
         model: see `toolkit.inference.predictor.Predictor`.
         out: folder for the results.
         spacing_mm: `(slice, row, column)` distances of scans whose files state none, or a placeholder.
+        post_processing: whether masks are post-processed as the model file says.
 
     Returns:
         The content of summary.json.
@@ -56,18 +63,19 @@ def predict(
     """
     manifest = Manifest()
     # What is cheap first: errors about inputs need not wait for TensorFlow.
-    predictor = Predictor(model) if is_url(model) else None
+    predictor = Predictor(model, post_processing) if is_url(model) else None
     info = predictor.info if predictor else read_info(find_model(Path(model)))
     data = info.recipe.data
     scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out)
-    predictor = predictor or Predictor(model)
+    predictor = predictor or Predictor(model, post_processing)
     run = _Run(predictor, out, spacing_mm)
     cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
-    content = manifest.content(model=str(model), synthetic_training=info.synthetic_data)
-    write_prediction_report(out / "report.html", _begun(cases), content)
+    content = manifest.content(model=run.model_checksums or predictor.name, synthetic_training=info.synthetic_data)
+    write_prediction_report(out / "report.html", _begun(cases), content, several=len(scans) > 1)
     summary = {
         "model": predictor.name,
         "threshold": info.threshold,
+        "post_processing": predictor.info.post_processing.model_dump(),
         "trained_on_synthetic_data": info.synthetic_data,
         "cases": run.done,
         "failed": run.failed,
@@ -131,16 +139,18 @@ class _Run:
         if answer is None:
             probability = self.predictor.predict(case.images, spacing_mm=case.spacing_mm)
             highest = self.predictor.tumour(probability).max(axis=(1, 2))
-            answer = Answer(self.predictor.mask(probability), highest)
+            answer = Answer(self.predictor.mask(probability, case.spacing_mm), highest)
             self.unfinished.keep(checksums, answer)
         self.input_checksums |= checksums
         return answer
 
     def _finish(self, scan: Scan, name: str, answer: Answer) -> PredictedCase:
         case, mask, info = scan.case, answer.mask, self.predictor.info
-        measures = measure(mask, case.spacing_mm, info.recipe.model)
-        written = write_mask(scan, mask, self.out, name, info.mask_labels)
         shown = _shown(case)
+        low, high = intensity_range(case.images[..., shown : shown + 1])[0].tolist()
+        middle = head_middle(case.images[..., shown], (low, high), scan.patient_affine)
+        measures = measure(mask, case.spacing_mm, info.recipe.model, middle)
+        written = write_mask(scan, mask, self.out, name, info.mask_labels)
         predicted = PredictedCase(
             name=name,
             input_path=scan.path,
@@ -148,7 +158,7 @@ class _Run:
             modalities=case.modalities,
             shown=case.modalities[shown],
             images=case.images[..., shown],
-            value_range=tuple(intensity_range(case.images[..., shown : shown + 1])[0].tolist()),
+            value_range=(low, high),
             highest_probability=answer.highest_probability,
             mask=mask,
             spacing_mm=case.spacing_mm,
@@ -157,6 +167,7 @@ class _Run:
             mask_path=written.path,
             dicom_seg_path=written.dicom_seg,
             overlay_path=self.out / f"{name}_overlay.png",
+            labels=info.mask_labels,
             truth=case.mask,
             synthetic=case.synthetic,
         )

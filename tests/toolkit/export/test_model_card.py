@@ -8,6 +8,7 @@ import pytest
 from toolkit.errors import ModelError
 from toolkit.export.model_card import model_card
 from toolkit.export.run_facts import RunFacts, read_run_facts
+from toolkit.models.model_file import PostProcessing
 
 REPOSITORY = Path(__file__).parents[3]
 MANIFEST = {
@@ -135,3 +136,18 @@ def test_damaged_metrics_are_named(run):
         (run / "metrics.json").write_text(damage, errors="surrogateescape")
         with pytest.raises(ModelError, match=r"metrics\.json: can't be read"):
             read_run_facts(run / "best.keras")
+
+
+def test_post_processing_is_told_and_that_graphs_are_without(make_info, metrics):
+    chosen = PostProcessing(smallest_component=0.001, fill_holes=True, largest_only=True)
+    card = model_card(make_info(post_processing=chosen), RunFacts(metrics | {"post_processing": chosen.model_dump()}))
+    assert "holes within a slice are filled; components go whose largest section covers less than 0.001" in card
+    assert "only the largest component is kept" in card
+    assert "of a SavedModel are without" in card
+    assert "Measured with another" not in card
+    assert "Post-processing" not in model_card(make_info(), RunFacts(metrics))
+
+
+def test_numbers_from_before_post_processing_was_chosen_are_not_passed_off_as_its_own(make_info, metrics):
+    for chosen in ({"post_processing": PostProcessing(fill_holes=True)}, {"threshold": 0.4}):
+        assert "Measured with another" in model_card(make_info(**chosen), RunFacts(metrics))

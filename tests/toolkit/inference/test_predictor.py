@@ -12,7 +12,7 @@ from toolkit.errors import ModelError
 from toolkit.inference import predictor as module
 from toolkit.inference.predictor import Predictor, find_model
 from toolkit.inference.runtimes.keras_file import KerasRuntime
-from toolkit.models.model_file import ModelInfo, save_model
+from toolkit.models.model_file import ModelInfo, PostProcessing, save_model
 from toolkit.models.segmenter import build_segmenter
 
 SIZE, N_SLICES = 32, 4
@@ -152,6 +152,16 @@ def test_a_pixel_is_tumour_from_the_threshold_on(monkeypatch, tmp_path):
     mask = predictor.mask(probability)
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, [[[0, 0], [1, 1]]])
+
+
+def test_a_mask_is_post_processed_as_the_model_file_says_or_not_at_all(monkeypatch, tmp_path):
+    stored = {"threshold": 0.25, "post_processing": PostProcessing(largest_only=True)}
+    predictor_of(None, monkeypatch, tmp_path, INFO.model_copy(update=stored))
+    probability = np.array([0.3, 0.0, 0.9, 0.9]).reshape(1, 1, 4, 1)
+    for how, mask in ((True, [0, 0, 1, 1]), (False, [1, 0, 1, 1])):
+        predictor = Predictor(tmp_path / "model.keras", post_processing=how)
+        np.testing.assert_array_equal(predictor.mask(probability), [[mask]])
+        assert predictor.info.post_processing.largest_only == how
 
 
 def test_a_model_in_mm_wants_to_know_the_spacing(monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """A model file says what it is for, also to those without Keras, and a damaged one is found out."""
 
+import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,13 +10,22 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 import toolkit
 from toolkit.config import check_recipe
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, OutputError
 from toolkit.layers.attention_gate import AttentionGate
 from toolkit.models.enhancer import build_enhancer
-from toolkit.models.model_file import ENTRY, ModelInfo, load_model, read_info, save_model
+from toolkit.models.model_file import (
+    ENTRY,
+    ModelInfo,
+    PostProcessing,
+    load_model,
+    read_info,
+    replace_info,
+    save_model,
+)
 
 INFO = ModelInfo(
     recipe=check_recipe({"name": "trial", "data": {"image_size": 64}}, "test"),
@@ -128,6 +139,62 @@ def test_the_information_is_read_without_keras(file):
         cwd=Path(toolkit.__file__).parents[1],
     )
     assert done.stdout.strip() == "('t1c', 'flair') []"
+
+
+# --- post-processing ----------------------------------------------------------------
+
+CHOSEN = INFO.model_copy(update={"post_processing": PostProcessing(smallest_component=0.001, fill_holes=True)})
+
+
+def test_a_file_from_before_there_was_post_processing_has_none(file, tmp_path):
+    def without(name, content):
+        return content.replace(b'"post_processing"', b'"was_not_there"') if name == ENTRY else content
+
+    assert_refused(rewrite(file, tmp_path / "renamed.keras", without))
+    old = json.loads(INFO.model_dump_json())
+    del old["post_processing"]
+    path = rewrite(file, tmp_path / "old.keras", lambda name, c: json.dumps(old) if name == ENTRY else c)
+    assert read_info(path) == INFO
+    assert read_info(path).post_processing == PostProcessing()
+
+
+@pytest.mark.parametrize("wrong", [{"smallest_component": 1}, {"smallest_component": -0.1}, {"largest": True}])
+def test_post_processing_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        PostProcessing(**wrong)
+
+
+def test_other_information_leaves_the_model_as_it_is(file, tmp_path):
+    path = Path(shutil.copy(file, tmp_path / "best.keras"))
+    replace_info(path, CHOSEN)
+    assert read_info(path) == CHOSEN
+    with zipfile.ZipFile(file) as before, zipfile.ZipFile(path) as after:
+        assert after.testzip() is None
+        assert sorted(after.namelist()) == sorted(before.namelist())
+        for name in set(before.namelist()) - {ENTRY}:
+            assert after.read(name) == before.read(name)
+    assert load_model(path)[1] == CHOSEN
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_the_disk_is_full_the_file_stays_as_it_was(file, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    path = Path(shutil.copy(file, tmp_path / "best.keras"))
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(OutputError, match=r"best\.keras: can't be written"):
+        replace_info(path, CHOSEN)
+    assert path.read_bytes() == file.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_file_is_not_given_other_information(file, tmp_path):
+    path = tmp_path / "cut.keras"
+    path.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(ModelError, match=r"cut\.keras: damaged"):
+        replace_info(path, CHOSEN)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # --- damaged, or something else -----------------------------------------------------

@@ -6,11 +6,10 @@ from itertools import pairwise
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 from toolkit.data.integrity import Finding
-from toolkit.report.integrity import amount, grouped, write_integrity_report
+from toolkit.report.integrity import write_integrity_report
 from toolkit.report.overview import DatasetOverview
 
 SUMMARY = {
@@ -170,15 +169,3 @@ def test_thumbnails_have_an_alternative_text(report, make_case):
 def test_made_up_data_is_named(report, make_case):
     assert "Synthetic phantom data" in text(report(make_case(), synthetic=True))
     assert "Synthetic phantom data" not in text(report(make_case()))
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0"), (0.1234, "0.123"), (99.96, "100"), (100.4, "100"), (1e4, "10 000"), (-1234567, "-1 234 567")],
-)
-def test_measures_are_short_but_whole(value, shown):
-    assert amount(value).replace("\u202f", " ") == shown
-
-
-def test_counts_are_grouped():
-    assert grouped(np.int64(158084075)) == "158\u202f084\u202f075"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import OutputError
-from toolkit.report.page import cell, data_uri, label, number, write_page
+from toolkit.report.page import amount, cell, data_uri, grouped, label, number, write_page
 
 
 def test_a_picture_travels_inside_the_page():
@@ -56,3 +56,15 @@ def test_where_nothing_can_be_written_the_path_is_named(tmp_path):
     (tmp_path / "out").write_text("a file in the way")
     with pytest.raises(OutputError, match=r"out/report\.html"):
         write_page(tmp_path / "out" / "report.html", "base.html.j2", manifest={})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (0.1234, "0.123"), (99.96, "100"), (100.4, "100"), (1e4, "10 000"), (-1234567, "-1 234 567")],
+)
+def test_measures_are_short_but_whole(value, shown):
+    assert amount(value).replace("\u202f", " ") == shown
+
+
+def test_counts_are_grouped():
+    assert grouped(np.int64(158084075)) == "158\u202f084\u202f075"

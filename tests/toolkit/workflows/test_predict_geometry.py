@@ -75,4 +75,8 @@ def test_the_lesion_is_found_where_it_is_in_each_of_the_48_orientations(tmp_path
         off_in_voxels = np.linalg.inv(original.affine[:3, :3]) @ off_mm
         assert np.abs(off_in_voxels).max() < 0.5, name
         volume_ml = 4 / 3 * np.pi * LESION_RADIUS_MM**3 / 1000
-        assert summary["cases"][name]["volume_ml"] == pytest.approx(volume_ml, rel=0.15), name
+        case = summary["cases"][name]
+        assert case["volume_ml"] == pytest.approx(volume_ml, rel=0.15), name
+        assert case["side"] == "left", name
+        for diameter in ("largest_diameter_mm", "perpendicular_diameter_mm"):
+            assert case[diameter] == pytest.approx(2 * LESION_RADIUS_MM, abs=3), name

@@ -47,6 +47,19 @@ class Scan:
     header: nib.Nifti1Header | None = None
     series: DicomSeries | None = None
 
+    @property
+    def patient_affine(self) -> np.ndarray | None:
+        """`(4, 4)`, `(slice, row, column)` indices to world RAS mm; None where the file does not say where left is.
+
+        Pictures and .mat files say nothing, nor does a header without sform and qform. Whoever wrote a placeholder for
+        the spacing knew no directions either.
+        """
+        affine, spacing_mm = self.case.affine, self.case.spacing_mm
+        if affine is None or spacing_mm is None or self.header is None:
+            return None
+        stated = int(self.header["sform_code"]) > 0 or int(self.header["qform_code"]) > 0
+        return affine if stated and np.allclose(nib.affines.voxel_sizes(affine), spacing_mm) else None
+
 
 def read_scan(files: ScanFiles, modalities: Sequence[str] = ("t1c",), spacing_mm: Spacing | None = None) -> Scan:
     """Read a scan of any accepted kind.

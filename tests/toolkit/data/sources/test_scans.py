@@ -106,6 +106,23 @@ def test_a_spacing_that_is_said_counts_only_where_the_file_knows_none(tmp_path, 
     assert (unsaid.case.spacing_mm, unsaid.spacing_is_placeholder) == (None, True)
 
 
+def test_where_left_is_is_known_only_where_the_file_says_so(tmp_path, figshare_file):
+    """Also where --spacing is given: that says nothing of directions."""
+    stated = save_volume(tmp_path / "stated.nii.gz")
+    scan = read_scan(lone_file(stated))
+    np.testing.assert_array_equal(scan.patient_affine, scan.case.affine)
+    placeholder = save_volume(tmp_path / "p.nii.gz", np.ones((60, 60, 20), np.int16), np.eye(4))
+    image = nib.load(stated)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nib.save(image, tmp_path / "unsaid.nii.gz")
+    for path in (placeholder, tmp_path / "unsaid.nii.gz", figshare_file(tmp_path / "7.mat")):
+        for spacing_mm in (None, (5.0, 0.5, 0.25)):
+            assert read_scan(lone_file(path), spacing_mm=spacing_mm).patient_affine is None, path
+    dicom.write_series(tmp_path / "dicom", dicom.voxels())
+    assert read_scan(*find_scans([tmp_path / "dicom"])).patient_affine is not None
+
+
 def test_a_dicom_series_is_a_case_with_the_header_of_its_mask(tmp_path):
     data = dicom.voxels()
     dicom.write_series(tmp_path, data)
