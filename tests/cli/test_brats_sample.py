@@ -27,8 +27,8 @@ import toolkit.workflows.predict as workflow
 from toolkit.cores import usable_cores
 loaded = []
 class Timed(workflow.Predictor):
-    def __init__(self, path):
-        super().__init__(path)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         loaded.append(time.process_time())
 workflow.Predictor = Timed
 scan, model, out = map(Path, sys.argv[1:])
