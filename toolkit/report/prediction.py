@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -91,9 +90,7 @@ def _rows(cases: Iterable[PredictedCase], index: Path, manifest: Mapping[str, An
             "score": case.uncertainty_score,
             **_sizes(case),
         }
-        # A page's macros hold the page, and so the case, in a circle: unless looked for, it would stay in memory.
         del case
-        gc.collect()
         yield row
 
 
