@@ -71,15 +71,16 @@ def predict(
 
 def _measures(case: dict[str, Any]) -> str:
     """What was found, in words."""
-    lesions, touched = case["number_of_lesions"], f"{case['slices_with_tumour']} of {case['shape'][0]} slices"
+    lesions, n_slices = case["number_of_lesions"], case["shape"][0]
     if not lesions:
-        return f"no tumour in {touched.removeprefix('0 of ')}"
+        return f"no tumour in {n_slices} slices"
     volume, largest, across = (case[key] for key in ("volume_ml", "largest_diameter_mm", "perpendicular_diameter_mm"))
     size = f"{case['total_pixels']} pixels" if volume is None else f"{volume:.1f} ml"
     diameters = "diameters unknown" if largest is None else f"{largest:.0f} x {across:.0f} mm"
     plural = "" if lesions == 1 else "s"
     side = "side unknown" if case["side"] == "unknown" else case["side"]
-    return f"{size} in {touched}, {diameters}, {lesions} lesion{plural}, {side}"
+    touched = case["slices_with_tumour"]
+    return f"{size} in {touched} of {n_slices} slices, {diameters}, {lesions} lesion{plural}, {side}"
 
 
 main = single_command(predict)

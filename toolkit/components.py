@@ -1,9 +1,10 @@
-"""Connected components of a mask: what counts as one lesion, in metrics, in measures and in post-processing."""
+"""Connected components of a mask, what counts as one lesion wherever lesions are counted, and the box around a mask."""
 
 from __future__ import annotations
 
 import cc3d
 import numpy as np
+from scipy import ndimage
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -19,3 +20,13 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     volume = mask[np.newaxis] if mask.ndim == 2 else mask
     labels, n = cc3d.connected_components(volume, connectivity=26, return_N=True)
     return labels, np.bincount(labels.ravel(), minlength=n + 1)
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all of a mask; empty where that is.
+
+    Args:
+        mask: bool, of any number of axes.
+    """
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    return boxes[0] if boxes else (slice(0, 0),) * mask.ndim

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from toolkit.components import components
+from toolkit.components import bounding_box, components
 
 
 def test_pixels_that_touch_with_a_corner_are_one_component():
@@ -26,3 +26,10 @@ def test_components_are_those_of_scipy(seed):
 
 def test_an_empty_mask_has_none():
     assert components(np.zeros((2, 3, 3), bool))[1].tolist() == [18]
+
+
+def test_the_box_holds_all_of_a_mask_and_no_more():
+    mask = np.zeros((4, 9, 9), bool)
+    mask[1, 2, 7] = mask[3, 5, 4] = True
+    assert bounding_box(mask) == (slice(1, 4), slice(2, 6), slice(4, 8))
+    assert mask[bounding_box(np.zeros_like(mask))].size == 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from toolkit.components import components
+from toolkit.components import bounding_box, components
 from toolkit.config import ModelRecipe
 from toolkit.data.regions import region_masks
 from toolkit.inference.diameters import largest_diameters
@@ -42,8 +41,7 @@ def measure(
     area_mm2 = None if spacing_mm is None else (area * spacing_mm[1] * spacing_mm[2]).tolist()
     voxel_mm3 = None if spacing_mm is None or len(mask) == 1 else float(np.prod(spacing_mm))
     # Outside the box around the tumour there is nothing to measure.
-    boxes = ndimage.find_objects((mask > 0).view(np.uint8))
-    box = boxes[0] if boxes else (slice(0, 0),) * 3
+    box = bounding_box(mask > 0)
     if middle is not None:
         middle = middle._replace(position=middle.position - box[middle.axis].start)
 

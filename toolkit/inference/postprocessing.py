@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from toolkit.components import components
+from toolkit.components import bounding_box, components
 from toolkit.config import Recipe
 from toolkit.data.grid import model_grid
 from toolkit.models.model_file import PostProcessing
@@ -45,19 +45,26 @@ def post_processed(
     if processing == PostProcessing() or not labels.any():
         return labels
     # Outside the box around the tumour there are no holes and no components.
-    (box,) = ndimage.find_objects((labels > 0).view(np.uint8))
-    tumour = labels[box] > 0
-    kept = np.stack([ndimage.binary_fill_holes(plane) for plane in tumour]) if processing.fill_holes else tumour
-    smallest = 0.0
+    box = bounding_box(labels > 0)
+    found = labels[box]
+    if processing.fill_holes:
+        found = _filled(found, probability[box], recipe)
+    kept, smallest = found > 0, 0.0
     if processing.smallest_component:
         smallest = processing.smallest_component / _share_of_grid(labels.shape, spacing_mm, recipe)
     if smallest or processing.largest_only:
         kept = _large_components(kept, smallest, processing.largest_only)
-    painted = np.array(recipe.model.painted_labels, np.uint8)
-    likeliest = painted[probability[box].argmax(axis=-1)]
     result = np.zeros_like(labels)
-    result[box] = np.where(kept, np.where(tumour, labels[box], likeliest), 0)
+    result[box] = np.where(kept, found, 0)
     return result
+
+
+def _filled(labels: np.ndarray, probability: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Labels, and in the holes of each slice that of the likeliest region."""
+    holes = np.stack([ndimage.binary_fill_holes(plane) for plane in labels > 0]) & (labels == 0)
+    filled = labels.copy()
+    filled[holes] = np.array(recipe.model.painted_labels, np.uint8)[probability[holes].argmax(axis=-1)]
+    return filled
 
 
 def _share_of_grid(shape: tuple[int, ...], spacing_mm: tuple[float, float, float] | None, recipe: Recipe) -> float:

@@ -26,14 +26,12 @@ class CellMoments(keras.layers.Layer):
         self.cell = cell
 
     def call(self, images: Any) -> Any:
-        """Moments of each cell, in float32 also in a float16 run."""
-        images = ops.cast(images, "float32")
+        """Moments of each cell."""
         # Strides are named, as Keras' default for them fails on JAX.
         mean = ops.average_pool(images, self.cell, strides=self.cell, padding="valid")
         square = ops.average_pool(ops.square(images), self.cell, strides=self.cell, padding="valid")
         spread = ops.sqrt(ops.maximum(square - ops.square(mean), 0.0) + FLOOR**2)
-        moments = ops.log(ops.concatenate([ops.maximum(mean, 0.0) + FLOOR, spread], axis=-1))
-        return ops.cast(moments, self.compute_dtype)
+        return ops.log(ops.concatenate([ops.maximum(mean, 0.0) + FLOOR, spread], axis=-1))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """A pixel a cell, two channels for each."""

@@ -41,9 +41,9 @@ class SliceSteps(keras.layers.Layer):
         self.cell, self.both = cell, both
 
     def call(self, slices: Any) -> Any:
-        """Steps of each cell, in float32 also in a float16 run."""
+        """Steps of each cell."""
         _, n_slices, height, width, channels = slices.shape
-        flat = ops.reshape(ops.cast(slices, "float32"), (-1, height, width, channels))
+        flat = ops.reshape(slices, (-1, height, width, channels))
         blocks = ops.average_pool(ops.maximum(flat, 0.0), BLOCK, strides=BLOCK, padding="valid")
         blocks = ops.reshape(blocks, (-1, n_slices, *blocks.shape[1:]))
         level, tissue = ops.log(blocks + FLOOR), ops.sigmoid((blocks - TISSUE) / SOFTNESS)
@@ -56,7 +56,7 @@ class SliceSteps(keras.layers.Layer):
         padded = ops.pad(joined, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
         sides = [padded[:, :-1], padded[:, 1:]] if self.both else [padded[:, :-1]]
         read = ops.concatenate(sides, axis=-1)
-        return ops.cast(ops.reshape(read, (-1, *read.shape[2:])), self.compute_dtype)
+        return ops.reshape(read, (-1, *read.shape[2:]))
 
     def _agreed(self, differences: Any, common: Any) -> tuple[Any, Any]:
         """Step of each slice and modality, and how far each block agrees with it."""

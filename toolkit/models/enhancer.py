@@ -123,7 +123,7 @@ def _gain(slices, recipe: EnhancerRecipe):
 def _level(x, steps, n_slices: int, modalities: int, bidirectional: bool):
     """What is added to a slice's logarithm of gain everywhere alike, `(batch * slices, 1, 1, modalities)`."""
     name = "enhancer_gain"
-    known = keras.layers.GlobalAveragePooling2D(name=f"{name}_known")(steps)
+    known = keras.layers.GlobalAveragePooling2D(dtype=EXACT, name=f"{name}_known")(steps)
     read = keras.layers.GlobalAveragePooling2D(name=f"{name}_whole")(x)
     read = keras.layers.Concatenate(name=f"{name}_whole_seen")([read, known])
     read = keras.layers.Dense(2 * GAIN_FILTERS, activation="leaky_relu", name=f"{name}_weigh")(read)

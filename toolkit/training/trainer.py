@@ -112,10 +112,10 @@ def _parts(recipe: Recipe, modalities: int) -> tuple[keras.Model, dict[str, Any]
         size = weights.crop or recipe.data.image_size
         model = build_enhancer(recipe.model.enhancer, (recipe.data.window.slices, size, size, modalities))
         draw_initial_weights(model, recipe.seed, keep_encoder=False)
-        loss = RestorationLoss(weights.l1, weights.ssim, weights.logarithm)
-        return model, {"enhanced": loss}, {"enhanced": [PeakSignalToNoise()]}
-    of = recipe.loss
-    dice_focal = DiceFocalLoss(of.dice, of.focal, of.focal_gamma, of.focal_alpha, of.class_weights)
+        restoration = RestorationLoss(weights.l1, weights.ssim, weights.logarithm)
+        return model, {"enhanced": restoration}, {"enhanced": [PeakSignalToNoise()]}
+    loss = recipe.loss
+    dice_focal = DiceFocalLoss(loss.dice, loss.focal, loss.focal_gamma, loss.focal_alpha, loss.class_weights)
     return build_segmenter(recipe, modalities), {"probability": dice_focal}, {"probability": [PictureDice()]}
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toolkit.data.store import Store
 from toolkit.errors import ModelError
 from toolkit.evaluation.postprocessing import NONE, Contest
@@ -14,8 +12,7 @@ from toolkit.files import write_csv, write_json
 from toolkit.inference.predictor import KERAS, Predictor, find_model
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.models.model_file import replace_info
-from toolkit.progress import track
-from toolkit.workflows.evaluate import judged_part
+from toolkit.workflows.evaluate import judged_part, predicted
 
 
 def choose_postprocessing(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
@@ -45,11 +42,8 @@ def choose_postprocessing(model: Path, store_path: Path, out: Path) -> dict[str,
     predictor, store = Predictor(path), Store(store_path)
     part = judged_part(predictor, store, "val")
     contest = Contest(predictor.info.recipe)
-    for span in track(part.spans, "Choosing", len(part.spans)):
-        images, truth = store.read(span.case, range(span.start, span.stop))
-        spacing_mm = span.case.spacing_mm
-        probability = predictor.predict(images, np.array(span.case.intensity_range), spacing_mm)
-        contest.add(probability, truth, span.case.patient_group, spacing_mm)
+    for span, probability, truth in predicted(predictor, store, part.spans, "Choosing"):
+        contest.add(probability, truth, span.case.patient_group, span.case.spacing_mm)
     ranked = contest.ranked()
     rows = [contest.row(candidate) for candidate in ranked]
     content = manifest.content(model=file_checksums([path]), store=store.index.checksums_sha256)

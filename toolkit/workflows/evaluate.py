@@ -189,13 +189,26 @@ def _split(predictor: Predictor, store: Store) -> tuple[SplitName, int, bool]:
     return "by_patient", 0, False
 
 
+def predicted(
+    predictor: Predictor, store: Store, spans: list[Span], what: str
+) -> Iterator[tuple[Span, np.ndarray, np.ndarray]]:
+    """Each span, its probability `(slices, height, width, regions)` and its true labels `(slices, height, width)`.
+
+    Args:
+        predictor: the model.
+        store: the data.
+        spans: of the store; one of them is in memory at a time.
+        what: said beside the progress bar.
+    """
+    for span in track(spans, what, len(spans)):
+        images, truth = store.read(span.case, range(span.start, span.stop))
+        yield span, predictor.predict(images, np.array(span.case.intensity_range), span.case.spacing_mm), truth
+
+
 def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[CaseResult]:
     model = predictor.info.recipe.model
-    for span in track(spans, "Evaluating", len(spans)):
-        images, truth = store.read(span.case, range(span.start, span.stop))
-        spacing_mm = span.case.spacing_mm
-        probability = predictor.predict(images, np.array(span.case.intensity_range), spacing_mm)
-        mask = predictor.mask(probability, spacing_mm)
+    for span, probability, truth in predicted(predictor, store, spans, "Evaluating"):
+        mask = predictor.mask(probability, span.case.spacing_mm)
         # Judged is the mask as it would be written, not each channel before painting.
         true_regions, regions = region_masks(truth, model), region_masks(mask, model)
         for index, region in enumerate(model.regions):
@@ -208,7 +221,7 @@ def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[
                 tumour_type=span.case.tumour_type,
                 plane=span.case.plane,
                 slice_names=tuple(span.case.slice_names[span.start : span.stop]),
-                spacing_mm=spacing_mm,
+                spacing_mm=span.case.spacing_mm,
                 synthetic=span.case.synthetic,
                 label=region,
             )
