@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 
 from toolkit.config import Recipe
@@ -52,6 +54,40 @@ def build_segmenter(recipe: Recipe, modalities: int) -> keras.Model:
     return model
 
 
+class SegmenterParts(NamedTuple):
+    """The two parts of a segmenter, which share its weights.
+
+    Args:
+        enhancer: from windows `(batch, S, H, W, modalities)`, normalised, to enhanced windows of the same shape.
+        network: from lone enhanced slices `(n, H, W, modalities)` to `{"probability": (n, H, W, regions)}` and, where
+            it has attention gates, `"attention"` `(n, H, W, 1)`: the mean of the gates' maps, brought to full size.
+    """
+
+    enhancer: keras.Model
+    network: keras.Model
+
+
+def split_segmenter(model: keras.Model) -> SegmenterParts:
+    """Cut a segmenter behind its enhancer.
+
+    What lies behind it looks at each slice alone, so it need not be asked again about the slices that a window holds
+    for context only.
+
+    Args:
+        model: from `build_segmenter`, also after saving and loading.
+    """
+    merge, probability = model.get_layer("merge_slices"), model.get_layer("probability")
+    images, logits = merge.output, model.get_layer("split_slices").input
+    outputs = {"probability": probability(logits)}
+    attention = _mean_attention(model)
+    if attention is not None:
+        outputs["attention"] = attention
+    return SegmenterParts(
+        keras.Model(model.inputs[0], merge.input, name="enhancer_part"),
+        keras.Model(images, outputs, name="network_part"),
+    )
+
+
 def inspector(model: keras.Model) -> keras.Model:
     """The same network, which also tells what happens inside.
 
@@ -64,16 +100,21 @@ def inspector(model: keras.Model) -> keras.Model:
         gates' maps, brought to full size.
     """
     slices = model.inputs[0]
-    n_slices, height = slices.shape[1:3]
     outputs = {"probability": model.output["probability"], "enhanced": model.get_layer("enhanced").output}
-    gates = [layer for layer in model.layers if layer.name.endswith("_gate")]
+    attention = _mean_attention(model)
+    if attention is not None:
+        outputs["attention"] = SplitSlices(slices.shape[1], name="attention")(attention)
+    return keras.Model({"slices": slices}, outputs, name="inspector")
+
+
+def _mean_attention(model: keras.Model):
+    """The mean of the gates' maps of lone slices, `(n, H, W, 1)`; None without gates."""
+    height = model.inputs[0].shape[2]
     maps = []
-    for gate in gates:
+    for gate in (layer for layer in model.layers if layer.name.endswith("_gate")):
         _, attention = gate.output
         factor = height // attention.shape[1]
-        resize = keras.layers.UpSampling2D(factor, interpolation="bilinear", name=f"{gate.name}_full_size")
-        maps.append(resize(attention))
-    if maps:
-        mean = keras.layers.Average(name="attention_mean")(maps)
-        outputs["attention"] = SplitSlices(n_slices, name="attention")(mean)
-    return keras.Model({"slices": slices}, outputs, name="inspector")
+        maps.append(
+            keras.layers.UpSampling2D(factor, interpolation="bilinear", name=f"{gate.name}_full_size")(attention)
+        )
+    return keras.layers.Average(name="attention_mean")(maps) if maps else None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from toolkit.config import check_recipe
-from toolkit.models.segmenter import build_segmenter, inspector
+from toolkit.models.segmenter import build_segmenter, inspector, split_segmenter
 
 SIZE, N_SLICES = 32, 3
 BASE = {
@@ -177,3 +177,20 @@ def test_every_weight_can_learn():
     gradients = tape.gradient(loss, [variable.value for variable in variables])
     dead = [v.path for v, g in zip(variables, gradients, strict=True) if g is None or not np.any(g)]
     assert not dead
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_split_segmenter_says_of_lone_slices_what_the_whole_says_of_windows(models, kind):
+    modalities = KINDS[kind][0]
+    windows = window(modalities, batch=2)
+    whole = run(inspector(models[kind]), windows)
+
+    parts = split_segmenter(models[kind])
+    enhanced = keras.ops.convert_to_numpy(parts.enhancer(windows))
+    lone = parts.network(enhanced.reshape(-1, SIZE, SIZE, modalities))
+
+    assert set(lone) == set(whole) - {"enhanced"}
+    np.testing.assert_allclose(enhanced, whole["enhanced"], atol=1e-6)
+    for name, values in lone.items():
+        values = keras.ops.convert_to_numpy(values).reshape(whole[name].shape)
+        np.testing.assert_allclose(values, whole[name], atol=1e-6)
