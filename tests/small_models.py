@@ -10,6 +10,7 @@ from toolkit.data.intensity import intensity_range, normalise
 from toolkit.export.saved_model import write_saved_model
 from toolkit.export.tflite import tflite_model
 from toolkit.layers.exclusive import ExclusiveProbability
+from toolkit.layers.slices import MergeSlices, SplitSlices
 from toolkit.models.model_file import ModelInfo, save_model
 from toolkit.models.segmenter import build_segmenter
 
@@ -39,8 +40,9 @@ def stand_in(info, seed=0):
     slices = keras.Input((n_slices, size, size, modalities), name="slices")
     look = keras.layers.Conv3D(modalities, (2 * n_slices - 1, 3, 3), padding="same")
     enhanced = keras.layers.Add(name="enhanced")([slices, look(slices)])
-    weigh = keras.layers.Dense(regions)
-    logits = weigh(enhanced)
+    weigh = keras.layers.Dense(regions, name="network")
+    lone = weigh(MergeSlices(name="merge_slices")(enhanced))
+    logits = SplitSlices(n_slices, name="split_slices")(lone)
     if info.recipe.model.exclusive:
         probability = ExclusiveProbability(dtype="float32", name="probability")(logits)
     else:
@@ -58,7 +60,8 @@ def awake_segmenter(info, seed=0):
         layer = model.get_layer(name)
         layer.set_weights([rng.normal(0, 0.1, weight.shape) for weight in layer.get_weights()])
     last = model.get_layer("logits")
-    images = scan(N_SLICES, SIZE, SIZE, len(info.modalities))[None]
+    data = info.recipe.data
+    images = scan(data.window.slices, data.image_size, data.image_size, len(info.modalities))[None]
     seen = normalise(images, intensity_range(images[0]))
     logits = keras.ops.convert_to_numpy(keras.Model(model.inputs, last.output)({"slices": seen}))
     factors = 2 / logits.std(axis=(0, 1, 2))

@@ -8,7 +8,7 @@ themselves are never interpolated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from toolkit.config import DataRecipe
 
+# Of one slice, by name: `(height, width, channels)` float32.
+Maps = dict[str, np.ndarray]
 # A grid pixel belongs to a region if at least half of its volume does.
 HALF = 0.5
 # What its resize takes at once, whatever the type.
@@ -58,20 +60,10 @@ class Grid:
         needed = np.flatnonzero(weights.any(axis=0))
         return np.tensordot(weights[:, needed], self._place(read(needed)), axes=1)
 
-    def add_back(self, maps: np.ndarray, slices: np.ndarray, result: np.ndarray) -> None:
-        """Add the share that some slices of the grid have in the slices of the case.
-
-        Once every slice of the grid has been added, `result` holds the maps in the case's own size.
-
-        Args:
-            maps: `(n, size, size, channels)`.
-            slices: `(n,)`, which slices of the grid they are.
-            result: `(slices, height, width, channels)` float32 of the whole case, changed in place.
-        """
-        weights = resize_weights(self.n_slices, self.shape[0])[:, slices]
-        back = self._take(maps)
-        for index in np.flatnonzero(weights.any(axis=1)):
-            result[index] += np.tensordot(weights[index], back, axes=1)
+    def back(self, maps: np.ndarray) -> np.ndarray:
+        """Maps of the grid `(n, size, size, channels)` in the height and width of the case."""
+        top, left = self._corner
+        return resize_planes(maps[:, top : top + self.height, left : left + self.width], *self.shape[1:])
 
     @property
     def _corner(self) -> tuple[int, int]:
@@ -83,9 +75,44 @@ class Grid:
         grid[:, top : top + self.height, left : left + self.width] = resize_planes(images, self.height, self.width)
         return grid
 
-    def _take(self, maps: np.ndarray) -> np.ndarray:
-        top, left = self._corner
-        return resize_planes(maps[:, top : top + self.height, left : left + self.width], *self.shape[1:])
+
+class WayBack:
+    """Takes maps of the grid's slices, in any order, and gives those of the case's slices, in theirs.
+
+    A slice of the case is given as soon as every slice of the grid that has a share in it is there, so that a volume of
+    any length needs memory for some slices only.
+
+    Args:
+        grid: of the case.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._shares = resize_weights(grid.n_slices, grid.shape[0])
+        self._missing = np.count_nonzero(self._shares, axis=1)
+        self._sums: dict[int, Maps] = {}
+        self._next = 0
+
+    def add(self, index: int, maps: Mapping[str, np.ndarray]) -> Iterator[Maps]:
+        """Add a slice of the grid, and give the slices of the case that are known by it.
+
+        Args:
+            index: which slice of the grid it is; each is added once.
+            maps: `(size, size, channels)` each, by name.
+
+        Yields:
+            `(height, width, channels)` float32 each, by name; the slices of the case from the first to the last.
+        """
+        own = {name: self._grid.back(values[None])[0] for name, values in maps.items()}
+        for of_case in np.flatnonzero(self._shares[:, index]).tolist():
+            share = self._shares[of_case, index]
+            part = own if share == 1 else {name: values * share for name, values in own.items()}
+            known = self._sums.get(of_case)
+            self._sums[of_case] = part if known is None else {name: known[name] + part[name] for name in known}
+            self._missing[of_case] -= 1
+        while self._next in self._sums and not self._missing[self._next]:
+            yield self._sums.pop(self._next)
+            self._next += 1
 
 
 def model_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float] | None, data: DataRecipe) -> Grid:

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.errors import ModelError
 from toolkit.export.parity import Probe
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import WholeCaseRuntime
 from toolkit.inference.runtimes.saved_model import case_inputs
 from toolkit.models.model_file import read_info
 
@@ -20,7 +20,7 @@ from toolkit.models.model_file import read_info
 ALONE = Path(__file__).with_name("alone.py")
 
 
-class SavedModelProcess(Runtime):
+class SavedModelProcess(WholeCaseRuntime):
     """Answers for cases that are told beforehand, as starting TensorFlow takes longer than most of them.
 
     Args:

@@ -6,6 +6,7 @@ number and size of slices. It is the one place where the package's arithmetic st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,9 +15,11 @@ import tensorflow as tf
 from toolkit.data.intensity import CLIP, HIGH_PERCENT, LOW_PERCENT
 from toolkit.export.resampling import resampled, resize_weights
 from toolkit.models.model_file import ModelInfo
+from toolkit.models.segmenter import split_segmenter
 
-# Windows that are in the network at a time: memory does not grow with a volume's length.
-BATCH_WINDOWS = 4
+# Windows in the enhancer, and slices in the network, at a time: memory does not grow with a volume's length.
+BATCH_WINDOWS = 2
+BATCH_SLICES = 8
 
 
 class ServingGraph(tf.Module):
@@ -32,9 +35,9 @@ class ServingGraph(tf.Module):
         self.info = info
         # What `tf.saved_model.save` has to find: the variables, not Keras' objects.
         self._weights = [variable.value for variable in model.variables]
-        enhanced = model.get_layer("enhanced").output
-        self._probability = _Core(model, model.output["probability"])
-        self._enhanced = _Core(model, enhanced)
+        parts = split_segmenter(model)
+        self._enhancer = _Part(parts.enhancer, parts.enhancer.output)
+        self._network = _Part(parts.network, parts.network.output["probability"])
 
     def probability(self, slices: tf.Tensor, value_range: tf.Tensor, spacing_mm: tf.Tensor | None = None) -> tf.Tensor:
         """Probability of every region.
@@ -47,8 +50,11 @@ class ServingGraph(tf.Module):
         Returns:
             `(cases, slices, height, width, regions)` float32.
         """
-        limits = case_ranges(slices, value_range)
-        return self._through(self._probability, normalised(slices, limits), spacing_mm)
+        grid, placed, enhanced = self._enhanced(normalised(slices, case_ranges(slices, value_range)), spacing_mm)
+        shape = tf.shape(placed)
+        lone = tf.reshape(enhanced, (-1, *placed.shape[2:]))
+        maps = _in_batches(self._network, tf.shape(lone)[0], BATCH_SLICES, lambda some: tf.gather(lone, some))
+        return grid.take(tf.reshape(maps, (shape[0], shape[1], *maps.shape[1:])))
 
     def mask(self, probability: tf.Tensor) -> tf.Tensor:
         """Labels, uint8, as `toolkit.data.regions.label_mask`; what post-processes them is the client."""
@@ -74,31 +80,48 @@ class ServingGraph(tf.Module):
             The shape of `slices`, float32.
         """
         limits = case_ranges(slices, value_range)
-        correction = self._through(self._enhanced, normalised(slices, limits), spacing_mm, correction=True)
+        grid, placed, enhanced = self._enhanced(normalised(slices, limits), spacing_mm)
         low, high = _ends(limits)
-        return slices + correction * (high - low)
+        return slices + grid.take(enhanced - placed) * (high - low)
 
-    def _through(
-        self, core: _Core, images: tf.Tensor, spacing_mm: tf.Tensor | None, correction: bool = False
-    ) -> tf.Tensor:
-        """Normalised cases to the grid, through the network window by window, and back."""
+    def _enhanced(self, images: tf.Tensor, spacing_mm: tf.Tensor | None) -> tuple[_Grid, tf.Tensor, tf.Tensor]:
+        """The grid of normalised cases, they on it, and there through the enhancer, window by window."""
         grid = _Grid(self.info, tf.shape(images), spacing_mm)
         placed = grid.place(images)
         window = self.info.recipe.data.window
         plan = WindowPlan(tf.shape(placed)[1], window.slices, window.halo)
-        maps = plan.run(core, placed)
-        return grid.take(maps - placed if correction else maps)
+        return grid, placed, plan.run(self._enhancer, placed)
 
 
-class _Core:
-    """The network up to one of its tensors, as a function of windows."""
+class _Part:
+    """A part of the network as a function of a batch, which knows the shape of what it gives for one item."""
 
     def __init__(self, model: keras.Model, output: Any) -> None:
         self._model = keras.Model(model.inputs[0], output)
-        self.channels = output.shape[-1]
+        self.shape = tuple(output.shape[1:])
 
-    def __call__(self, windows: tf.Tensor) -> tf.Tensor:
-        return self._model(windows, training=False)
+    def __call__(self, batch: tf.Tensor) -> tf.Tensor:
+        return self._model(batch, training=False)
+
+
+def _in_batches(part: _Part, total: tf.Tensor, size: int, read: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """What a part says of so many items, `(total, *part.shape)`.
+
+    Args:
+        part: of the network.
+        total: number of items, scalar tensor.
+        size: items in it at a time.
+        read: gives items by number, `(n,)` to `(n, ...)`.
+    """
+    n_batches = (total + size - 1) // size
+    answers = tf.TensorArray(tf.float32, n_batches, element_shape=(None, *part.shape), infer_shape=False)
+
+    def step(batch: tf.Tensor, answers: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        some = tf.range(batch * size, tf.minimum((batch + 1) * size, total))
+        return batch + 1, answers.write(batch, part(read(some)))
+
+    _, answers = tf.while_loop(lambda batch, _: batch < n_batches, step, (0, answers), parallel_iterations=1)
+    return tf.ensure_shape(answers.concat(), (None, *part.shape))
 
 
 def case_ranges(slices: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
@@ -225,32 +248,24 @@ class WindowPlan:
         self.window = tf.clip_by_value((places - size + halo) // inner + 1, 0, count - 1)
         self.place = places - tf.gather(starts, self.window)
 
-    def run(self, core: _Core, placed: tf.Tensor) -> tf.Tensor:
-        """Every window through the network, and of each slice the answer that counts.
+    def run(self, part: _Part, placed: tf.Tensor) -> tf.Tensor:
+        """Every window through a part of the network, and of each slice the answer that counts.
 
         Args:
-            core: the network.
+            part: takes windows and gives maps of each slice.
             placed: `(cases, n_slices, size, size, channels)`.
 
         Returns:
             `(cases, n_slices, size, size, channels of the answer)`.
         """
         n_cases, n_windows = tf.shape(placed)[0], tf.shape(self.slices)[0]
-        pairs = tf.stack(tf.meshgrid(tf.range(n_cases), tf.range(n_windows), indexing="ij"), axis=-1)
-        pairs = tf.reshape(pairs, (-1, 2))
-        total = tf.shape(pairs)[0]
-        chunks = (total + BATCH_WINDOWS - 1) // BATCH_WINDOWS
-        answer_shape = (None, self.slices.shape[1], placed.shape[2], placed.shape[3], core.channels)
-        answers = tf.TensorArray(tf.float32, chunks, element_shape=answer_shape, infer_shape=False)
 
-        def step(chunk: tf.Tensor, answers: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            some = pairs[chunk * BATCH_WINDOWS : (chunk + 1) * BATCH_WINDOWS]
-            slices = tf.gather(self.slices, some[:, 1])
-            cases = tf.broadcast_to(some[:, :1], tf.shape(slices))
-            windows = tf.gather_nd(placed, tf.stack([cases, slices], axis=-1))
-            return chunk + 1, answers.write(chunk, core(windows))
+        def read(some: tf.Tensor) -> tf.Tensor:
+            slices = tf.gather(self.slices, some % n_windows)
+            cases = tf.broadcast_to(some[:, None] // n_windows, tf.shape(slices))
+            return tf.gather_nd(placed, tf.stack([cases, slices], axis=-1))
 
-        _, answers = tf.while_loop(lambda chunk, _: chunk < chunks, step, (0, answers), parallel_iterations=1)
+        answers = _in_batches(part, n_cases * n_windows, BATCH_WINDOWS, read)
         size = self.slices.shape[1]
-        maps = tf.reshape(answers.concat(), (n_cases, n_windows * size, *answer_shape[2:]))
+        maps = tf.reshape(answers, (n_cases, n_windows * size, *part.shape[1:]))
         return tf.gather(maps, self.window * size + self.place, axis=1)

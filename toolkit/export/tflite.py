@@ -1,4 +1,8 @@
-"""A segmenter as a TFLite file: a window of slices of one size, built-in operators only."""
+"""A segmenter as a TFLite file: a window of slices of one size, built-in operators only.
+
+A file for the model's grid has its two parts as signatures besides, so that a sequence of slices costs less: behind the
+enhancer, slices that a window holds for context only need not be looked at.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,20 @@ import tensorflow as tf
 from toolkit.config import DataRecipe
 from toolkit.data.grid import model_grid, resize_weights
 from toolkit.export.halves import in_halves
+from toolkit.export.joined import joined
 from toolkit.export.resampling import resampled
 from toolkit.export.saved_model import CARD
 from toolkit.export.serving_graph import normalised
 from toolkit.models.model_file import ENTRY, ModelInfo
+from toolkit.models.segmenter import split_segmenter
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 # How names of layers begin that stay in float32 where the rest is int8, up to the encoder's first convolution.
 FLOAT_LAYERS = ("enhance", "to_255", "modalities_to_rgb", "rescal", "normalization", "stem")
 # A representative window and the range of its case.
 Window = tuple[np.ndarray, np.ndarray]
+# Gives inputs of a signature, by name.
+Examples = Callable[[], Iterator[dict[str, np.ndarray]]]
 
 
 def tflite_model(
@@ -37,9 +45,13 @@ def tflite_model(
 ) -> bytes:
     """A TFLite file.
 
-    Its one signature, `serving_default`, takes `slices` `(1, S, height, width, modalities)` float32, as stored, and
+    Its signature `serving_default` takes `slices` `(1, S, height, width, modalities)` float32, as stored, and
     `value_range` `(1, modalities, 2)` of their case, and gives `probability` `(1, S, height, width, regions)`.
     Normalisation and resizing stay in float32 whatever the precision, as the range of a scan may be anything.
+
+    Without `plane` there are two more: `enhance`, from the same inputs to `enhanced`, the normalised slices behind the
+    enhancer, in their shape; and `segment`, from `enhanced` of lone slices `(1, height, width, modalities)` to
+    `probability` `(1, height, width, regions)`.
 
     Args:
         model: core model in float32.
@@ -49,23 +61,37 @@ def tflite_model(
         plane: height and width of the slices; none: the model's grid, on which slices are not resized.
         calibration: gives windows `(1, S, height, width, modalities)` of training patients; for int8.
     """
-    model = in_halves(model) if precision == "float16" else model
+    whole = in_halves(model) if precision == "float16" else model
+    windows = _named(calibration) if calibration else None
+    contents = [_converted(_window_function(whole, info, plane), whole, precision, windows)]
+    if plane is None:
+        parts = split_segmenter(model)
+        network = in_halves(parts.network) if precision == "float16" else parts.network
+        slices = _enhanced(parts.enhancer, calibration) if calibration else None
+        # Of int8 the enhancer is none, see below.
+        of_enhancer: Precision = "float32" if precision == "int8" else precision
+        contents.append(_converted(_enhance_function(parts.enhancer, info), parts.enhancer, of_enhancer, None))
+        contents.append(_converted(_network_function(network), network, precision, slices))
+    return _with_appendix(joined(contents), {ENTRY: info.model_dump_json(indent=2), CARD: card})
+
+
+def _converted(function: Any, model: keras.Model, precision: Precision, examples: Examples | None) -> bytes:
+    """A TFLite file of one signature, called as the function is."""
     with TemporaryDirectory() as folder:
         module = tf.Module()
         module.weights = [variable.value for variable in model.variables]
         # By way of a SavedModel weights become constants and names of inputs and outputs stay.
-        tf.saved_model.save(module, folder, signatures=_window_function(model, info, plane))
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        return _with_appendix(
-            _converted(converter, precision, calibration), {ENTRY: info.model_dump_json(indent=2), CARD: card}
-        )
+        name = function.__name__
+        tf.saved_model.save(module, folder, signatures={name: function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[name])
+        return _of_precision(converter, precision, examples)
 
 
-def _converted(converter: Any, precision: Precision, calibration: Callable[[], Iterable[Window]] | None) -> bytes:
+def _of_precision(converter: Any, precision: Precision, examples: Examples | None) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision == "int8":
-        assert calibration is not None
-        return _int8(converter, calibration)
+        assert examples is not None
+        return _int8(converter, examples)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
@@ -73,7 +99,7 @@ def _converted(converter: Any, precision: Precision, calibration: Callable[[], I
     return converter.convert()
 
 
-def _int8(converter: Any, calibration: Callable[[], Iterable[Window]]) -> bytes:
+def _int8(converter: Any, examples: Examples) -> bytes:
     """Integers behind the encoder's stem; what comes before stays in float32.
 
     Raw pixels have any range, of which 256 steps would keep little; the enhancer adds small corrections to large
@@ -86,7 +112,7 @@ def _int8(converter: Any, calibration: Callable[[], Iterable[Window]]) -> bytes:
     interpreter = Interpreter(model_content=converter.convert())
     before = [d["name"] for d in interpreter.get_tensor_details() if not _is_behind_stem(d["name"])]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: _named(calibration())
+    converter.representative_dataset = examples
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=converter.representative_dataset,
@@ -123,6 +149,34 @@ def _window_function(model: keras.Model, info: ModelInfo, plane: tuple[int, int]
     return serving_default
 
 
+def _enhance_function(enhancer: keras.Model, info: ModelInfo) -> Any:
+    """Raw slices of one window to what the network sees of them."""
+    _, *window = enhancer.inputs[0].shape
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec((1, *window), tf.float32, name="slices"),
+            tf.TensorSpec((1, len(info.modalities), 2), tf.float32, name="value_range"),
+        ],
+    )
+    def enhance(slices, value_range):
+        return {"enhanced": enhancer(normalised(slices, value_range), training=False)}
+
+    return enhance
+
+
+def _network_function(network: keras.Model) -> Any:
+    """One enhanced slice to its probability."""
+    _, *plane = network.inputs[0].shape
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, *plane), tf.float32, name="enhanced")])
+    def segment(enhanced):
+        return {"probability": network(enhanced, training=False)["probability"]}
+
+    return segment
+
+
 def _on_grid(images: tf.Tensor, data: DataRecipe, network: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`toolkit.data.grid.Grid` of slices whose size is known: to the grid, through the network, and back."""
     _, n_slices, height, width, _ = images.shape
@@ -135,9 +189,26 @@ def _on_grid(images: tf.Tensor, data: DataRecipe, network: Callable[[tf.Tensor],
     return resampled(maps, resize_weights(grid.height, height), resize_weights(grid.width, width))[None]
 
 
-def _named(windows: Iterable[Window]) -> Iterator[dict[str, np.ndarray]]:
-    for slices, value_range in windows:
-        yield {"slices": slices.astype(np.float32), "value_range": value_range.astype(np.float32)}
+def _named(calibration: Callable[[], Iterable[Window]]) -> Examples:
+    """Windows as inputs of `serving_default`."""
+
+    def examples() -> Iterator[dict[str, np.ndarray]]:
+        for slices, value_range in calibration():
+            yield {"slices": slices.astype(np.float32), "value_range": value_range.astype(np.float32)}
+
+    return examples
+
+
+def _enhanced(enhancer: keras.Model, calibration: Callable[[], Iterable[Window]]) -> Examples:
+    """Their slices as inputs of `segment`."""
+
+    def examples() -> Iterator[dict[str, np.ndarray]]:
+        for window in _named(calibration)():
+            seen = normalised(tf.constant(window["slices"]), tf.constant(window["value_range"]))
+            for enhanced in np.asarray(enhancer(seen, training=False))[0]:
+                yield {"enhanced": enhanced[None]}
+
+    return examples
 
 
 def _with_appendix(content: bytes, files: dict[str, str]) -> bytes:

@@ -83,8 +83,8 @@ def split_segmenter(model: keras.Model) -> SegmenterParts:
     if attention is not None:
         outputs["attention"] = attention
     return SegmenterParts(
-        keras.Model(model.inputs[0], merge.input, name="enhancer_part"),
-        keras.Model(images, outputs, name="network_part"),
+        keras.Model(model.inputs[0], merge.input, name="segmenter_enhancer"),
+        keras.Model(images, outputs, name="segmenter_network"),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.data.store import CaseRecord, Span, Store
 from toolkit.evaluation.evaluator import read_per_image, representative_images
 from toolkit.inference.predictor import Predictor
+from toolkit.inference.runtimes.by_windows import ENHANCED
 from toolkit.pictures import label_synthetic, overlay, panel, save_png, stack, to_grey
 from toolkit.workflows.evaluate import EXAMPLE_PERCENTILES, EXAMPLE_PIXELS
 from toolkit.workflows.predict import SHOWN_FIRST
@@ -87,11 +88,11 @@ def _chosen(rows: list[dict[str, Any]], store: Store, spans: Sequence[Span]) -> 
 def _table2_row(shown: Shown, store: Store, predictor: Predictor) -> np.ndarray:
     record, index = shown.record, shown.index
     images, truth = store.read(record, range(record.shape[0]))
-    inside = predictor.inspect(images, np.array(record.intensity_range), record.spacing_mm)
+    inside = predictor.inspect(images, np.array(record.intensity_range), record.spacing_mm, [ENHANCED])
     grey, mask = _grey(shown, images[index]), predictor.mask(inside["probability"], record.spacing_mm)
     columns = [
         (f"MRI, {shown.percentile}th percentile", overlay(grey, None, height=EXAMPLE_PIXELS)),
-        ("enhanced", to_grey(inside["enhanced"][index, ..., shown.modality], 0, 1)),
+        ("enhanced", to_grey(inside[ENHANCED][index, ..., shown.modality], 0, 1)),
         ("truth", overlay(grey, None, truth=truth[index], height=EXAMPLE_PIXELS)),
         (
             f"prediction, Dice {shown.row['dice']:.2f}",

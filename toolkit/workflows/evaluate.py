@@ -15,6 +15,7 @@ from toolkit.errors import StoreError
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image, representative_images
 from toolkit.files import write_json
 from toolkit.inference.predictor import Predictor
+from toolkit.inference.runtimes.by_windows import ENHANCED
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.pictures import curve_png, overlay, panel, save_png, stack, to_grey
 from toolkit.progress import track
@@ -241,9 +242,8 @@ def _example(
 ) -> tuple[str, np.ndarray]:
     index = record.slice_names.index(row["slice"])
     images, truth = store.read(record, range(record.shape[0]))
-    look = predictor.inspect if predictor.can_inspect else predictor.predict
-    seen = look(images, np.array(record.intensity_range), record.spacing_mm)
-    inside = seen if isinstance(seen, dict) else {"probability": seen}
+    wanted = predictor.shows & {ENHANCED}
+    inside = predictor.inspect(images, np.array(record.intensity_range), record.spacing_mm, wanted)
     (low, high), mask = record.intensity_range[0], predictor.mask(inside["probability"], record.spacing_mm)
     grey = to_grey(images[index, ..., 0], low, high)
     columns = [
@@ -251,7 +251,7 @@ def _example(
             f"{percentile}th percentile, Dice {row['dice']:.2f}",
             overlay(grey, None, height=EXAMPLE_PIXELS, synthetic=record.synthetic),
         ),
-        *([("enhanced", to_grey(inside["enhanced"][index, ..., 0], 0, 1))] if "enhanced" in inside else []),
+        *([("enhanced", to_grey(inside[ENHANCED][index, ..., 0], 0, 1))] if ENHANCED in inside else []),
         ("truth", overlay(grey, None, truth=truth[index], height=EXAMPLE_PIXELS)),
         ("prediction", overlay(grey, mask[index], truth=truth[index], height=EXAMPLE_PIXELS)),
     ]

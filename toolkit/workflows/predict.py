@@ -16,7 +16,7 @@ from toolkit.errors import OutputError, ServerError, SourceError, ToolkitError
 from toolkit.files import write_json
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import write_mask
-from toolkit.inference.predictor import Predictor, find_model, is_url
+from toolkit.inference.predictor import Predictor, Settings, find_model, is_url
 from toolkit.inference.side import head_middle
 from toolkit.inference.unfinished import Answer, Unfinished
 from toolkit.manifest import Manifest, file_checksums
@@ -61,13 +61,13 @@ def predict(
         ServerError: the server does not answer, or no longer.
         OutputError: `out` can't be written.
     """
-    manifest = Manifest()
+    manifest, settings = Manifest(), Settings(post_processing=post_processing)
     # What is cheap first: errors about inputs need not wait for TensorFlow.
-    predictor = Predictor(model, post_processing) if is_url(model) else None
+    predictor = Predictor(model, settings) if is_url(model) else None
     info = predictor.info if predictor else read_info(find_model(Path(model)))
     data = info.recipe.data
     scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out)
-    predictor = predictor or Predictor(model, post_processing)
+    predictor = predictor or Predictor(model, settings)
     run = _Run(predictor, out, spacing_mm)
     cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
     content = manifest.content(model=run.model_checksums or predictor.name, synthetic_training=info.synthetic_data)

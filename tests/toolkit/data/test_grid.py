@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import center_of_mass, zoom
 
 from toolkit.config import DataRecipe
-from toolkit.data.grid import HALF, model_grid, resize_weights
+from toolkit.data.grid import HALF, WayBack, model_grid, resize_weights
 
 
 def grid_of(images, size, spacing_mm=None, target=None):
@@ -19,10 +19,9 @@ def there(images, size, spacing_mm=None, target=None):
 
 def back(maps, images, size, spacing_mm=None, target=None):
     grid = grid_of(images, size, spacing_mm, target)
-    result = np.zeros((*images.shape[:3], maps.shape[3]), np.float32)
-    for index in range(grid.n_slices):
-        grid.add_back(maps[index : index + 1], np.array([index]), result)
-    return result
+    way_back = WayBack(grid)
+    slices = [one for index in range(grid.n_slices) for one in way_back.add(index, {"map": maps[index]})]
+    return np.stack([one["map"] for one in slices])
 
 
 def blob(shape, centre, radius):

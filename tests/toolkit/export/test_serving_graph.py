@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.small_models import N_SLICES, awake_segmenter, scan, small_info, stand_in
 from toolkit.config import DataRecipe
-from toolkit.data.grid import model_grid
+from toolkit.data.grid import WayBack, model_grid
 from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.regions import label_mask
 from toolkit.data.windows import windows
@@ -232,11 +232,13 @@ def test_an_enhanced_slice_is_the_slice_and_the_correction_brought_back_from_the
     limits = intensity_range(images)
     seen = normalise(images, limits)
     grid = model_grid(images.shape[:3], spacing_mm, DataRecipe(image_size=32, spacing_mm=target))
-    correction = np.zeros(images.shape, np.float32)
+    way_back, known = WayBack(grid), []
     for window in windows(grid.n_slices, N_SLICES, 1):
         before = grid.images(lambda wanted: seen[wanted], window.slices)
-        look = both.toolkit._inspector({"slices": before[None]})["enhanced"].numpy()[0]
-        grid.add_back((look - before)[window.counts], window.slices[window.counts], correction)
+        look = both.toolkit.enhance(before[None])[0]
+        for index, change in zip(window.slices[window.counts], (look - before)[window.counts], strict=True):
+            known += way_back.add(index, {"change": change})
+    correction = np.stack([maps["change"] for maps in known])
     assert np.abs(correction).max() > 0.1
     found = both.graph.enhanced(tf.constant(images[None], tf.float32), NOT_KNOWN, in_mm(spacing_mm)).numpy()[0]
     np.testing.assert_allclose(found, images + correction * (limits[:, 1] - limits[:, 0]), rtol=1e-5, atol=2e-3)

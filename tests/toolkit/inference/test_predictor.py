@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from toolkit.config import check_recipe
-from toolkit.data.grid import model_grid
+from toolkit.data.grid import WayBack, model_grid
 from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
 from toolkit.inference import predictor as module
-from toolkit.inference.predictor import Predictor, find_model
-from toolkit.inference.runtimes.keras_file import KerasRuntime
+from toolkit.inference.predictor import Predictor, Settings, find_model
+from toolkit.inference.runtimes.by_windows import WindowRuntime
 from toolkit.models.model_file import ModelInfo, PostProcessing, save_model
 from toolkit.models.segmenter import build_segmenter
 
@@ -39,21 +39,28 @@ AS_STORED = np.array([[0.0, 1.0]], np.float32)
 """A range that makes normalised values those of the file."""
 
 
-class FakeModel:
-    """Answers what a function makes of a batch of windows, and remembers the batches."""
+class FakeRuntime(WindowRuntime):
+    """Enhances a batch of windows by a function and calls that the probability; remembers the batches."""
+
+    batch_windows, batch_slices = 2, 3
 
     def __init__(self, answer):
-        self.answer, self.batches = answer, []
+        self.name, self.answer, self.windows, self.slices = "model.keras", answer, [], []
 
-    def predict_on_batch(self, inputs):
-        self.batches.append(inputs["slices"])
-        return {"probability": self.answer(inputs["slices"])}
+    def enhance(self, batch):
+        self.windows.append(batch)
+        return self.answer(batch)
+
+    def network(self, slices, wanted):
+        self.slices.append(slices)
+        return {"probability": slices}
 
 
-def predictor_of(model, monkeypatch, tmp_path, info=INFO):
+def predictor_of(runtime, monkeypatch, tmp_path, info=INFO):
     path = tmp_path / "model.keras"
     path.touch()
-    monkeypatch.setattr(module, "load_model", lambda path: (model, info))
+    runtime.info = info
+    monkeypatch.setattr(module, "open_runtime", lambda path: runtime)
     return Predictor(path)
 
 
@@ -81,7 +88,7 @@ def test_each_slice_is_decided_in_the_window_in_which_it_counts(n, monkeypatch, 
     def first_slice_of_the_window(slices):
         return np.broadcast_to(slices[:, :1], slices.shape)
 
-    predictor = predictor_of(FakeModel(first_slice_of_the_window), monkeypatch, tmp_path)
+    predictor = predictor_of(FakeRuntime(first_slice_of_the_window), monkeypatch, tmp_path)
     probability = predictor.predict(numbered_slices(n), AS_STORED)
     assert probability.shape == (n, SIZE, SIZE, 1)
     np.testing.assert_allclose(probability[:, 0, 0, 0], 0.1 * np.array(DECIDED_IN[n]), atol=1e-6)
@@ -89,10 +96,11 @@ def test_each_slice_is_decided_in_the_window_in_which_it_counts(n, monkeypatch, 
 
 @pytest.mark.parametrize("n", [1, 5, 7, 11, 12])
 def test_each_slice_gets_its_own_answer(n, monkeypatch, tmp_path):
-    model = FakeModel(lambda slices: slices)
+    model = FakeRuntime(lambda slices: slices)
     predictor = predictor_of(model, monkeypatch, tmp_path)
     np.testing.assert_allclose(predictor.predict(numbered_slices(n), AS_STORED), numbered_slices(n), atol=1e-6, rtol=0)
-    assert {len(batch) for batch in model.batches} == {KerasRuntime.batch_windows}
+    assert {len(batch) for batch in model.windows} == {model.batch_windows}
+    assert {len(batch) for batch in model.slices} == {model.batch_slices}
 
 
 # --- size and range ---------------------------------------------------------------
@@ -102,7 +110,7 @@ def test_each_slice_gets_its_own_answer(n, monkeypatch, tmp_path):
 def test_a_slice_that_is_not_square_comes_back_where_it_was(shape, monkeypatch, tmp_path):
     """On the grid it lies between margins; nothing is resized, so nothing may change."""
     images = np.random.default_rng(1).random((5, *shape, 1)).astype(np.float32)
-    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path)
+    predictor = predictor_of(FakeRuntime(lambda slices: slices), monkeypatch, tmp_path)
     np.testing.assert_allclose(predictor.predict(images, AS_STORED), images, atol=1e-6)
 
 
@@ -111,7 +119,7 @@ def test_a_slice_of_another_size_comes_back_in_its_own(shape, monkeypatch, tmp_p
     rows, columns = np.linspace(0, 1, shape[0]), np.linspace(0, 1, shape[1])
     slope = (0.7 * rows[:, None] + 0.3 * columns).astype(np.float32)
     images = np.broadcast_to(slope[None, ..., None], (5, *shape, 1))
-    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path)
+    predictor = predictor_of(FakeRuntime(lambda slices: slices), monkeypatch, tmp_path)
     result = predictor.predict(images, AS_STORED)
     assert result.shape == images.shape
     inner = (slice(None), slice(4, -4), slice(4, -4))  # at the edge the margin's zeros mix in
@@ -120,7 +128,7 @@ def test_a_slice_of_another_size_comes_back_in_its_own(shape, monkeypatch, tmp_p
 
 def test_values_are_normalised_by_the_range_of_the_case_or_by_the_one_given(monkeypatch, tmp_path):
     images = np.random.default_rng(2).integers(0, 4000, (5, SIZE, SIZE, 1)).astype(np.int16)
-    model = FakeModel(lambda slices: slices)
+    model = FakeRuntime(lambda slices: slices)
     predictor = predictor_of(model, monkeypatch, tmp_path)
     for value_range in (None, np.array([[100.0, 5000.0]], np.float32)):
         used = intensity_range(images) if value_range is None else value_range
@@ -130,7 +138,7 @@ def test_values_are_normalised_by_the_range_of_the_case_or_by_the_one_given(monk
 def test_a_piece_of_a_case_with_the_range_of_the_case_is_answered_as_in_the_case(monkeypatch, tmp_path):
     images = np.random.default_rng(2).integers(0, 4000, (8, SIZE, SIZE, 1)).astype(np.int16)
     images[5:] *= 3
-    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path)
+    predictor = predictor_of(FakeRuntime(lambda slices: slices), monkeypatch, tmp_path)
     whole = predictor.predict(images)
     np.testing.assert_array_equal(predictor.predict(images[:4], intensity_range(images)), whole[:4])
     assert np.abs(predictor.predict(images[:4]) - whole[:4]).max() > 0.1
@@ -138,7 +146,7 @@ def test_a_piece_of_a_case_with_the_range_of_the_case_is_answered_as_in_the_case
 
 def test_a_scan_with_other_modalities_is_refused(monkeypatch, tmp_path):
     info = INFO.model_copy(update={"modalities": ("t1c", "flair")})
-    predictor = predictor_of(FakeModel(lambda slices: slices), monkeypatch, tmp_path, info)
+    predictor = predictor_of(FakeRuntime(lambda slices: slices), monkeypatch, tmp_path, info)
     with pytest.raises(ModelError, match=r"model\.keras: needs 2 modalities \(t1c, flair\), the scan has 1"):
         predictor.predict(numbered_slices(4))
 
@@ -147,7 +155,7 @@ def test_a_scan_with_other_modalities_is_refused(monkeypatch, tmp_path):
 
 
 def test_a_pixel_is_tumour_from_the_threshold_on(monkeypatch, tmp_path):
-    predictor = predictor_of(None, monkeypatch, tmp_path, INFO.model_copy(update={"threshold": 0.25}))
+    predictor = predictor_of(FakeRuntime(None), monkeypatch, tmp_path, INFO.model_copy(update={"threshold": 0.25}))
     probability = np.array([0.0, 0.2, 0.25, 1.0]).reshape(1, 2, 2, 1)
     mask = predictor.mask(probability)
     assert mask.dtype == np.uint8
@@ -156,10 +164,10 @@ def test_a_pixel_is_tumour_from_the_threshold_on(monkeypatch, tmp_path):
 
 def test_a_mask_is_post_processed_as_the_model_file_says_or_not_at_all(monkeypatch, tmp_path):
     stored = {"threshold": 0.25, "post_processing": PostProcessing(largest_only=True)}
-    predictor_of(None, monkeypatch, tmp_path, INFO.model_copy(update=stored))
+    predictor_of(FakeRuntime(None), monkeypatch, tmp_path, INFO.model_copy(update=stored))
     probability = np.array([0.3, 0.0, 0.9, 0.9]).reshape(1, 1, 4, 1)
     for how, mask in ((True, [0, 0, 1, 1]), (False, [1, 0, 1, 1])):
-        predictor = Predictor(tmp_path / "model.keras", post_processing=how)
+        predictor = Predictor(tmp_path / "model.keras", Settings(post_processing=how))
         np.testing.assert_array_equal(predictor.mask(probability), [[mask]])
         assert predictor.info.post_processing.largest_only == how
 
@@ -167,13 +175,13 @@ def test_a_mask_is_post_processed_as_the_model_file_says_or_not_at_all(monkeypat
 def test_a_model_in_mm_wants_to_know_the_spacing(monkeypatch, tmp_path):
     data = RECIPE.data.model_copy(update={"spacing_mm": (2.0, 1.0, 1.0)})
     info = INFO.model_copy(update={"recipe": RECIPE.model_copy(update={"data": data})})
-    model = FakeModel(lambda slices: slices)
+    model = FakeRuntime(lambda slices: slices)
     predictor = predictor_of(model, monkeypatch, tmp_path, info)
     with pytest.raises(ModelError, match=r"its spacing is unknown.*--spacing"):
         predictor.predict(numbered_slices(8), AS_STORED)
     # Pairs of slices of 1 mm become one of 2 mm, and are interpolated again on the way back.
     there_and_back = predictor.predict(numbered_slices(8), AS_STORED, (1.0, 1.0, 1.0))[:, 0, 0, 0]
-    np.testing.assert_allclose(model.batches[0][0, :, 0, 0, 0], [0.05, 0.25, 0.45, 0.65], atol=1e-6)
+    np.testing.assert_allclose(model.windows[0][0, :, 0, 0, 0], [0.05, 0.25, 0.45, 0.65], atol=1e-6)
     np.testing.assert_allclose(there_and_back, [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65], atol=1e-6)
 
 
@@ -210,11 +218,13 @@ def probability(real, scan):
 def test_the_answer_is_that_of_the_model_window_by_window(real, scan, probability):
     normalised = normalise(scan, intensity_range(scan))
     grid = model_grid(scan.shape[:3], None, RECIPE.data)
-    expected = np.zeros_like(probability)
+    way_back, slices_of_case = WayBack(grid), []
     for window in windows(len(scan), N_SLICES, 1):
         slices = grid.images(lambda wanted: normalised[wanted], window.slices)[None]
-        maps = keras.ops.convert_to_numpy(real._runtime.model({"slices": slices})["probability"])[0]
-        grid.add_back(maps[window.counts], window.slices[window.counts], expected)
+        maps = keras.ops.convert_to_numpy(real._members[0].model({"slices": slices})["probability"])[0]
+        for index in np.flatnonzero(window.counts):
+            slices_of_case += way_back.add(window.slices[index], {"probability": maps[index]})
+    expected = np.stack([one["probability"] for one in slices_of_case])
     np.testing.assert_allclose(probability, expected, atol=1e-5)
     assert probability.std() > 1e-3
 
@@ -238,7 +248,7 @@ def test_a_clinical_scan_and_an_8_bit_picture_of_it_give_the_same_mask(real, sca
 
 
 def test_the_look_inside_is_in_the_size_of_the_slices_too(real, scan, probability):
-    inside = real.inspect(scan)
+    inside = real.inspect(scan, wanted=real.shows)
     assert set(inside) == {"probability", "enhanced", "attention"}
     assert {values.shape for values in inside.values()} == {(7, 40, 28, 1)}
     np.testing.assert_allclose(inside["probability"], probability, atol=1e-5)
@@ -259,13 +269,26 @@ def test_every_kind_of_model_says_the_same(small_exports, scan, kind):
     assert predictor.mask(expected).std() > 0
 
 
-def test_only_the_model_in_keras_can_be_looked_into(small_exports, scan):
-    assert Predictor(small_exports.keras_file).can_inspect
-    for file in (small_exports.saved_model, small_exports.tflite()):
+def test_what_a_kind_of_model_does_not_show_is_refused_with_what_to_take(small_exports, scan):
+    shown = {
+        small_exports.keras_file: {"enhanced"},
+        small_exports.tflite(): {"enhanced"},
+        small_exports.saved_model: set(),
+    }
+    for file, maps in shown.items():
         predictor = Predictor(file)
-        assert not predictor.can_inspect
-        with pytest.raises(ModelError, match=r"does not show what happens inside; take the \.keras file"):
-            predictor.inspect(scan)
+        assert predictor.shows == maps  # this network has no gates
+        with pytest.raises(ModelError, match=r"does not show attention; take the \.keras file"):
+            predictor.inspect(scan, wanted=["attention"])
+
+
+def test_every_kind_of_file_enhances_alike(small_exports, scan):
+    ours, lite = (
+        Predictor(file).inspect(scan, wanted=["enhanced"])["enhanced"]
+        for file in (small_exports.keras_file, small_exports.tflite())
+    )
+    assert ours.std() > 0.1
+    np.testing.assert_allclose(lite, ours, atol=1e-5)
 
 
 def test_the_manifest_gets_every_file_of_a_model(small_exports):

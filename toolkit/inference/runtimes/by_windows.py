@@ -1,62 +1,106 @@
-"""Runtimes that know windows on the model's grid: geometry, normalisation and the halo rule are done here."""
+"""Runtimes that know the model's grid only: geometry, normalisation and the halo rule are done here."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
-from toolkit.data.grid import model_grid
+from toolkit.data.grid import Grid, Maps, WayBack, model_grid
 from toolkit.data.intensity import normalise
-from toolkit.data.windows import windows
+from toolkit.data.windows import Window, windows
 from toolkit.errors import ModelError
 from toolkit.inference.runtimes.runtime import Runtime
 
-Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+T = TypeVar("T")
+ENHANCED = "enhanced"
+# The kind of enhancer that sees the neighbours of a slice.
+OVER_SLICES = "convlstm"
 
 
 class WindowRuntime(Runtime):
-    """Goes through a case window by window."""
+    """Enhances a case window by window, then asks the network about each enhanced slice once.
+
+    A slice is enhanced in every window that holds it, but by the halo rule one of them counts, and behind the enhancer
+    slices do not know of each other. An enhancer that sees no neighbours needs no halo, either.
+
+    Attributes:
+        batch_windows: windows that are enhanced at a time.
+        batch_slices: slices the network is asked about at a time.
+    """
 
     batch_windows: int
+    batch_slices: int
 
     @abstractmethod
-    def ask(self, batch: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Answers of the network.
+    def enhance(self, batch: np.ndarray) -> np.ndarray:
+        """Enhanced windows.
 
         Args:
             batch: `(batch_windows, S, size, size, modalities)`, normalised.
 
         Returns:
-            Name to `(batch_windows, S, size, size, channels)`; `probability` is among them.
+            The same shape, float32.
         """
 
-    def probability(
-        self, images: np.ndarray, value_range: np.ndarray, spacing_mm: tuple[float, float, float] | None
-    ) -> np.ndarray:
-        """See `Runtime.probability`."""
-        return self.maps(self.ask, images, value_range, spacing_mm)["probability"]
+    @abstractmethod
+    def network(self, slices: np.ndarray, wanted: Collection[str]) -> Maps:
+        """What the network says of enhanced slices.
 
-    def maps(
-        self, ask: Ask, images: np.ndarray, value_range: np.ndarray, spacing_mm: tuple[float, float, float] | None
-    ) -> dict[str, np.ndarray]:
-        """Every map that `ask` gives of a case, in the slices' own size."""
-        data = self.info.recipe.data
+        Args:
+            slices: `(batch_slices, size, size, modalities)`.
+            wanted: maps beside the probability.
+
+        Returns:
+            Name to `(batch_slices, size, size, channels)`.
+        """
+
+    def stream(
+        self,
+        images: np.ndarray,
+        value_range: np.ndarray,
+        spacing_mm: tuple[float, float, float] | None,
+        wanted: Collection[str] = (),
+    ) -> Iterator[Maps]:
+        """See `Runtime.stream`."""
         try:
-            grid = model_grid(images.shape[:3], spacing_mm, data)
+            grid = model_grid(images.shape[:3], spacing_mm, self.info.recipe.data)
         except ValueError as error:
             raise ModelError(f"{self.name}: the scan does not fit: {error}") from error
-        plan = windows(grid.n_slices, data.window.slices, data.window.halo, data.window.shuffled)
-        results: dict[str, np.ndarray] = {}
-        for start in range(0, len(plan), self.batch_windows):
-            batch = plan[start : start + self.batch_windows]
-            # Always full batches: a smaller one would make the backend compile again.
-            full = [*batch, *[batch[-1]] * (self.batch_windows - len(batch))]
-            slices = [grid.images(lambda wanted: normalise(images[wanted], value_range), w.slices) for w in full]
-            for name, values in ask(np.stack(slices)).items():
-                values = np.asarray(values)
-                result = results.setdefault(name, np.zeros((*images.shape[:3], values.shape[-1]), np.float32))
-                for window, maps in zip(batch, values, strict=False):
-                    grid.add_back(maps[window.counts], window.slices[window.counts], result)
-        return results
+        way_back = WayBack(grid)
+        for batch in _batches(self._enhanced(images, value_range, grid), self.batch_slices):
+            slices = np.stack(_filled([enhanced for _, enhanced in batch], self.batch_slices))
+            maps = self.network(slices, [name for name in wanted if name != ENHANCED])
+            if ENHANCED in wanted:
+                maps = {**maps, ENHANCED: slices}
+            for place, (index, _) in enumerate(batch):
+                yield from way_back.add(index, {name: values[place] for name, values in maps.items()})
+
+    def _enhanced(self, images: np.ndarray, value_range: np.ndarray, grid: Grid) -> Iterator[tuple[int, np.ndarray]]:
+        """Each slice of the grid once: its index and `(size, size, modalities)`."""
+        for batch in _batches(self._plan(grid.n_slices), self.batch_windows):
+            full = _filled(batch, self.batch_windows)
+            seen = [grid.images(lambda wanted: normalise(images[wanted], value_range), w.slices) for w in full]
+            for window, enhanced in zip(batch, self.enhance(np.stack(seen)), strict=False):
+                yield from zip(window.slices[window.counts].tolist(), enhanced[window.counts], strict=True)
+
+    def _plan(self, n_slices: int) -> list[Window]:
+        recipe = self.info.recipe
+        window = recipe.data.window
+        halo = window.halo if recipe.model.enhancer.kind == OVER_SLICES else 0
+        return windows(n_slices, window.slices, halo, window.shuffled)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """`itertools.batched`, which Python 3.11 has not yet."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _filled(items: list[T], size: int) -> list[T]:
+    """So many of them, the last one repeated: a batch of another size would make the backend compile again."""
+    return [*items, *[items[-1]] * (size - len(items))]

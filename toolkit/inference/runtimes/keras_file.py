@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.inference.runtimes.by_windows import WindowRuntime
+from toolkit.data.grid import Maps
+from toolkit.inference.runtimes.by_windows import ENHANCED, WindowRuntime
+from toolkit.inference.runtimes.runtime import PROBABILITY
+from toolkit.memory import available_bytes
 from toolkit.models.model_file import ModelInfo
 
 if TYPE_CHECKING:
     import keras
+
+    from toolkit.models.segmenter import SegmenterParts
+
+ATTENTION = "attention"
+# Larger batches are hardly faster on CPUs.
+MOST_SLICES = 8
+# What a slice takes in the network at its peak: so many float32 values a pixel, measured at 128 and 256 px.
+VALUES_A_PIXEL = 400
+SHARE_OF_MEMORY = 0.25
 
 
 class KerasRuntime(WindowRuntime):
@@ -24,24 +36,40 @@ class KerasRuntime(WindowRuntime):
         info: what it was made for.
     """
 
-    batch_windows = 4
-
     def __init__(self, name: str, model: keras.Model, info: ModelInfo) -> None:
         self.name, self.model, self.info = name, model, info
-
-    def ask(self, batch: np.ndarray) -> Mapping[str, np.ndarray]:
-        """See `WindowRuntime.ask`."""
-        return self.model.predict_on_batch({"slices": batch})
-
-    def inspect(
-        self, images: np.ndarray, value_range: np.ndarray, spacing_mm: tuple[float, float, float] | None
-    ) -> dict[str, np.ndarray]:
-        """As `probability`, of every output of `toolkit.models.segmenter.inspector`."""
-        ask = self._inspector.predict_on_batch
-        return self.maps(lambda batch: ask({"slices": batch}), images, value_range, spacing_mm)
+        self.batch_slices = batch_slices(info.recipe.data.image_size)
+        self.batch_windows = max(1, self.batch_slices // info.recipe.data.window.slices)
+        self.shows = frozenset([ENHANCED, ATTENTION] if ATTENTION in self.parts.network.output else [ENHANCED])
 
     @cached_property
-    def _inspector(self) -> keras.Model:
-        from toolkit.models.segmenter import inspector
+    def parts(self) -> SegmenterParts:
+        """Enhancer and network."""
+        from toolkit.models.segmenter import split_segmenter
 
-        return inspector(self.model)
+        return split_segmenter(self.model)
+
+    def enhance(self, batch: np.ndarray) -> np.ndarray:
+        """See `WindowRuntime.enhance`."""
+        return np.asarray(self.parts.enhancer.predict_on_batch(batch))
+
+    def network(self, slices: np.ndarray, wanted: Collection[str]) -> Maps:
+        """See `WindowRuntime.network`."""
+        maps = self._looking.predict_on_batch(slices) if wanted else {PROBABILITY: self._plain.predict_on_batch(slices)}
+        return {name: np.asarray(values) for name, values in maps.items()}
+
+    @cached_property
+    def _plain(self) -> keras.Model:
+        import keras
+
+        network = self.parts.network
+        return keras.Model(network.inputs[0], network.output[PROBABILITY])
+
+    @property
+    def _looking(self) -> keras.Model:
+        return self.parts.network
+
+
+def batch_slices(size: int) -> int:
+    """How many slices of `size` pixels the network is asked about at a time, by the memory there is."""
+    return max(1, min(MOST_SLICES, int(SHARE_OF_MEMORY * available_bytes() / (4 * VALUES_A_PIXEL * size**2))))

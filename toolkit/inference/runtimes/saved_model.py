@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import ModelError
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import Runtime, WholeCaseRuntime
 from toolkit.models.model_file import not_loadable, read_info
 
 
-class SavedModelRuntime(Runtime):
+class SavedModelRuntime(WholeCaseRuntime):
     """A model written by `bts-export --format savedmodel`; TensorFlow runs it, Keras is not needed.
 
     Args:

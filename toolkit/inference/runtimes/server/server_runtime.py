@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from toolkit.errors import ModelError
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import WholeCaseRuntime
 from toolkit.inference.runtimes.server.address import Address
 from toolkit.inference.runtimes.server.channel import PIECE_TIMEOUT_S, QUESTION_TIMEOUT_S, Channel
 from toolkit.inference.runtimes.server.channel_grpc import GrpcChannel
@@ -34,7 +34,7 @@ from toolkit.models.model_file import ModelInfo
 T = TypeVar("T")
 
 
-class ServerRuntime(Runtime):
+class ServerRuntime(WholeCaseRuntime):
     """A served model. What it is gets checked before the first slice is sent.
 
     A long case goes in pieces of whole windows, which the server answers as it would the whole; with them goes the
