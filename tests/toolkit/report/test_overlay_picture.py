@@ -6,8 +6,8 @@ import numpy as np
 
 from toolkit.data.case import Case
 from toolkit.pictures import PREDICTION_COLOUR
-from toolkit.report.prediction import PredictedCase
-from toolkit.workflows.predict import SHEET_SLICES, _shown, overlay_picture
+from toolkit.report.overlay_picture import SHEET_SLICES, overlay_picture, shown_modality
+from toolkit.report.predicted_case import PredictedCase
 
 
 def predicted(n_slices: int, tumour: range) -> PredictedCase:
@@ -63,7 +63,7 @@ def test_pictures_show_the_modality_in_which_a_tumour_is_seen_best() -> None:
 
     def shown(modalities: tuple[str, ...], present: tuple[bool, ...]) -> str:
         case = Case(np.zeros((1, 4, 4, 3)), None, "p", "c", modalities, present=present)
-        return modalities[_shown(case)]
+        return modalities[shown_modality(case)]
 
     assert shown(names, (True, True, True)) == "t1c"
     assert shown(names, (True, True, False)) == "t2f"
