@@ -312,11 +312,11 @@ def unique_names(scans: Sequence[ScanFiles]) -> list[str]:
         if often[names[index].casefold()] > 1 and folder.name and safe_name(folder.name) != names[index]:
             names[index] = safe_name(f"{folder.name}_{names[index]}")
     taken: set[str] = set()
+    numbers: dict[str, int] = {}  # the last one given to a name: of thousands alike each goes on from there
     for index, name in enumerate(names):
-        number = 1
         while names[index].casefold() in taken:
-            number += 1
-            names[index] = f"{name}_{number}"
+            numbers[name.casefold()] = numbers.get(name.casefold(), 1) + 1
+            names[index] = f"{name}_{numbers[name.casefold()]}"
         taken.add(names[index].casefold())
     return names
 
