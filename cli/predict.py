@@ -26,6 +26,7 @@ def predict(
     no_postprocessing: Annotated[
         bool, typer.Option("--no-postprocessing", help="Threshold only, as exported graphs do; see bts-evaluate.")
     ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Scans done at the same time, each with the model in memory.")] = 1,
     debug: Debug = False,
 ) -> None:
     """Mark the tumour in every scan: masks in the scan's own kind and geometry, overlays, a report.
@@ -39,6 +40,7 @@ def predict(
       bts-predict DICOM_FOLDER/ --model exported/figshare.tflite
       bts-predict BraTS-GLI-00001-000/ --model runs/brats
       bts-predict stack.nii.gz --model runs/figshare --spacing 5,0.9,0.9
+      bts-predict ten-thousand-scans/ --model runs/figshare --jobs 4
       bts-predict scan.nii.gz --server grpc://localhost:8500/figshare
     """
     with one_line_errors(debug):
@@ -48,7 +50,7 @@ def predict(
             raise UsageError("name one model: --model RUN, or --server URL")
         from toolkit.workflows.predict import predict as run
 
-        summary = run(inputs, model or str(server), out, spacing_mm(spacing), not no_postprocessing)
+        summary = run(inputs, model or str(server), out, spacing_mm(spacing), not no_postprocessing, jobs)
         if summary["trained_on_synthetic_data"]:
             typer.echo("warning: this model was trained on synthetic phantoms; on people it means nothing", err=True)
         for name, case in summary["cases"].items():

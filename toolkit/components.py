@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cc3d
 import numpy as np
-from scipy import ndimage
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,5 +27,8 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     Args:
         mask: bool, of any number of axes.
     """
-    boxes = ndimage.find_objects(mask.view(np.uint8))
-    return boxes[0] if boxes else (slice(0, 0),) * mask.ndim
+    box = []
+    for axis in range(mask.ndim):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 0))
+    return tuple(box)

@@ -16,3 +16,21 @@ def usable_cores() -> float:
         return min(bound, int(quota) / int(period))
     except (OSError, ValueError):  # there is no such file, or "max" stands for no quota
         return bound
+
+
+def take_share(index: int, shares: int) -> None:
+    """Bind this process to its share of the cores, where the system can.
+
+    All that then counts cores, LiteRT, TensorFlow, JAX and OpenCV among them, starts as many threads: to be called
+    before they are loaded.
+
+    Args:
+        index: of this process among
+        shares: processes that work at the same time.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    bound = sorted(os.sched_getaffinity(0))
+    n = max(1, int(usable_cores() / shares))
+    # More processes than cores take turns.
+    os.sched_setaffinity(0, {bound[(index * n + i) % len(bound)] for i in range(n)})

@@ -20,7 +20,8 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import ndimage
+
+from toolkit.components import bounding_box
 
 DEFAULT_TOLERANCE = 2.0
 
@@ -134,7 +135,7 @@ def surface_distances(
         raise ValueError(f"spacing {spacing} needs {truth.ndim} positive numbers for a mask {truth.shape}")
     diagonal = float(np.linalg.norm(np.asarray(truth.shape) * steps))
     # Outside the box around both masks there is no boundary, so nothing is lost by the crop.
-    box = _bounding_box(truth | prediction)
+    box = bounding_box(truth | prediction)
     truth_boundary, prediction_boundary = boundary(truth[box]), boundary(prediction[box])
     return SurfaceDistances(
         _distances(truth_boundary, prediction_boundary, steps),
@@ -145,6 +146,8 @@ def surface_distances(
 
 def boundary(mask: np.ndarray) -> np.ndarray:
     """Pixels of `mask` with a 4-neighbour (2-D) or 6-neighbour (3-D) outside it, as bool of its shape."""
+    from scipy import ndimage  # here, as Dice needs no distances and SciPy takes long to load
+
     return mask & ~ndimage.binary_erosion(mask)
 
 
@@ -266,18 +269,10 @@ def _overlap(hits: int, total: int, counts: Counts, rule: EmptyMaskRule) -> floa
     return hits / total if total else 0.0
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds every True pixel; an empty box if there is none."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        filled = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 0))
-    return tuple(box)
-
-
 def _distances(start: np.ndarray, target: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Distance of every pixel of boundary `start` to the nearest pixel of boundary `target`."""
+    from scipy import ndimage
+
     if not target.any():
         return np.full(int(np.count_nonzero(start)), math.inf)
     return ndimage.distance_transform_edt(~target, sampling=steps)[start]

@@ -74,8 +74,9 @@ def overlay(
     rgb = _as_rgb(_resize_picture(grey, size))
     if prediction is not None:
         inside = _resize_mask(tumour(prediction), size)
-        mixed = (1 - FILL_OPACITY) * rgb[inside] + FILL_OPACITY * np.array(PREDICTION_COLOUR)
-        rgb[inside] = np.rint(mixed).astype(np.uint8)
+        shades = (1 - FILL_OPACITY) * np.arange(256)[:, np.newaxis] + FILL_OPACITY * np.array(PREDICTION_COLOUR)
+        shaded = cv2.LUT(rgb, np.rint(shades)[np.newaxis].astype(np.uint8))
+        rgb = cv2.copyTo(shaded, inside.astype(np.uint8), rgb)
         rgb[_outline(inside)] = PREDICTION_COLOUR
     if truth is not None:
         rgb[_outline(_resize_mask(tumour(truth), size))] = TRUTH_COLOUR
@@ -322,7 +323,7 @@ def _outline(inside: np.ndarray) -> np.ndarray:
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy()
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
 
 
 def _canvas(height: int, width: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +21,8 @@ def progress_bar(in_bytes: bool = False) -> Progress | None:
     Args:
         in_bytes: what is counted are bytes, to be shown as kB, MB, ….
     """
+    if not sys.stderr.isatty():
+        return None
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -30,10 +33,9 @@ def progress_bar(in_bytes: bool = False) -> Progress | None:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
     amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    return Progress(*columns, console=console) if console.is_terminal else None
+    return Progress(*columns, console=Console(stderr=True))
 
 
 @contextmanager
@@ -57,14 +59,14 @@ def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yield `items` while a bar shows how far they have come.
+    """Yield `items` while a bar shows how far they have come; of one there is nothing to show.
 
     Args:
         items: what to go through.
         what: shown before the bar.
         total: how many there are.
     """
-    bar = progress_bar()
+    bar = progress_bar() if total > 1 else None
     with bar or nullcontext():
         for item in bar.track(items, total=total, description=what) if bar else items:
             stop_if_interrupted()

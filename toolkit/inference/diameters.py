@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
 
 # Diameters that differ by less, as a share of their length, are equally long: the rest is rounding.
 EQUALLY_LONG = 1e-9
@@ -72,7 +71,7 @@ def hull_diameters(hull: np.ndarray) -> tuple[float, float]:
     Args:
         hull: `(corners, 2)` in mm, in order, three at least.
     """
-    distances = squareform(pdist(hull))
+    distances = np.linalg.norm(hull[:, np.newaxis] - hull, axis=-1)
     longest = distances.max()
     ends = np.argwhere(np.triu(distances) >= longest * (1 - EQUALLY_LONG))
     return float(longest), max(_longest_across(hull, *pair) for pair in ends.tolist())

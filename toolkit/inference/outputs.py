@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
-import nibabel as nib
 import numpy as np
 
 from toolkit.data.sources.scans import Scan
 from toolkit.errors import SourceError
 from toolkit.files import atomic_path
 from toolkit.inference.dicom_seg import can_write_dicom_seg, write_dicom_seg
+
+if TYPE_CHECKING:
+    import nibabel as nib
 
 WHITE = 255
 ALGORITHM = "brain-tumour-segmentation"
@@ -79,6 +82,8 @@ def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, labels: M
 
 
 def _write_nifti(volume: np.ndarray, scan_header: nib.Nifti1Header, path: Path) -> Path:
+    import nibabel as nib
+
     header = scan_header.copy()
     header.set_data_dtype(np.uint8)
     # What is said about grey values does not hold for labels.

@@ -8,7 +8,6 @@ necrosis that is filled up with the enhancing rim.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from toolkit.components import bounding_box, components
 from toolkit.config import Recipe
@@ -61,6 +60,8 @@ def post_processed(
 
 def _filled(labels: np.ndarray, probability: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Labels, and in the holes of each slice that of the likeliest region."""
+    from scipy import ndimage
+
     holes = np.stack([ndimage.binary_fill_holes(plane) for plane in labels > 0]) & (labels == 0)
     filled = labels.copy()
     filled[holes] = np.array(recipe.model.painted_labels, np.uint8)[probability[holes].argmax(axis=-1)]

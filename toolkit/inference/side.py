@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple
 
 import cc3d
 import numpy as np
-from nibabel import orientations
 
 from toolkit.data.intensity import HEAD_LEVEL
 
@@ -49,6 +48,8 @@ def head_middle(image: np.ndarray, value_range: tuple[float, float], affine: np.
     """
     if affine is None:
         return None
+    from nibabel import orientations  # where directions are known it is loaded anyway
+
     # Of a large scan every other pixel tells as much.
     steps = np.maximum(1, np.array(image.shape) // HEAD_PIXELS)
     image = image[tuple(slice(None, None, step) for step in steps)]

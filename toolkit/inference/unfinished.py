@@ -5,28 +5,17 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from toolkit.files import atomic_path
+from toolkit.inference.answer import Answer
 from toolkit.models.model_file import ModelInfo
 
 FOLDER = ".unfinished"
-
-
-class Answer(NamedTuple):
-    """What a model said about a case.
-
-    Args:
-        mask: `(slices, height, width)` uint8, labels.
-        highest_probability: `(slices,)` float32, of being in any region.
-    """
-
-    mask: np.ndarray
-    highest_probability: np.ndarray
 
 
 class Unfinished:
@@ -52,8 +41,9 @@ class Unfinished:
         """
         try:
             with np.load(self._file(checksums), allow_pickle=False) as kept:
-                return Answer(kept["mask"], kept["highest_probability"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or damaged
+                # A number comes back as an array of no axes.
+                return Answer(**{name: kept[name] if kept[name].ndim else kept[name].item() for name in kept.files})
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):  # not there, or damaged
             return None
 
     def keep(self, checksums: Mapping[str, str], answer: Answer) -> None:
@@ -62,8 +52,9 @@ class Unfinished:
         Raises:
             OutputError: it can't be written.
         """
+        there = {name: value for name, value in vars(answer).items() if value is not None}
         with atomic_path(self._file(checksums)) as partial:
-            np.savez_compressed(partial, allow_pickle=False, **answer._asdict())
+            np.savez_compressed(partial, allow_pickle=False, **there)
 
     def clear(self) -> None:
         """The run is through: nothing is left of it here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -80,6 +81,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+@cache  # it compiles each template once
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("toolkit.report"),

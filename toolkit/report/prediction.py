@@ -1,10 +1,13 @@
-"""The report of a prediction: a page a case with a slice viewer, and of several cases an index."""
+"""The report of a prediction: a page a case with a slice viewer, and of several cases an index.
+
+Of a run of many cases each page is written on its own, by whichever process did the case; the index is made of the rows
+that are kept of them.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +29,9 @@ from toolkit.report.viewer import (
 )
 
 CASE_FOLDER = "cases"
-THUMBNAIL_PIXELS = 128
+# The index holds a thumbnail of each case: those of many are smaller, lest it be too large to open.
+THUMBNAIL_PIXELS, SMALL_THUMBNAIL_PIXELS = 128, 64
+MANY_CASES = 500
 STILL_PIXELS = 512
 BINS = 48
 # Intensities up to this part of the window are mostly air, of which there is so much that it hides the rest.
@@ -43,58 +48,71 @@ MEASURES = {
 }
 
 
-def write_prediction_report(
-    path: Path | str, cases: Iterable[PredictedCase], manifest: Mapping[str, Any], several: bool
-) -> None:
-    """Write the report of a prediction: HTML files that open offline.
+def thumbnail_pixels(n_cases: int) -> int:
+    """Longest side of a thumbnail in an index of so many cases."""
+    return THUMBNAIL_PIXELS if n_cases <= MANY_CASES else SMALL_THUMBNAIL_PIXELS
 
-    Cases are taken one by one and written at once, so a generator keeps no
-    more than one of them in memory.
+
+def case_page(index: Path, name: str) -> Path:
+    """Where the page of a case lies.
 
     Args:
-        path: the HTML file: the page of the case, or of several an index that links to
-            a page each, in the folder `cases` beside it.
-        cases: any number, none included; exactly one unless `several`.
-        manifest: command, versions, seed, checksums, time; shown on every page.
-        several: whether there may be more than one case.
+        index: that links to it.
+        name: of the case.
+    """
+    return index.parent / CASE_FOLDER / f"{name}.html"
+
+
+def write_index(
+    path: Path, rows: Sequence[Mapping[str, Any]], failed: Sequence[tuple[str, str]], manifest: Mapping[str, Any]
+) -> None:
+    """Write the index of several cases, an HTML file that opens offline: those to be looked at first on top.
+
+    Args:
+        path: the HTML file.
+        rows: of `index_row`.
+        failed: scans that could not be read, and why.
+        manifest: command, versions, seed, checksums, time.
 
     Raises:
-        OutputError: a file can't be written.
+        OutputError: the file can't be written.
     """
-    path = Path(path)
-    if not several:
-        for case in cases:
-            _write_case(path, case, manifest, index=None)
-        return
-    rows = _rows(cases, path, manifest)
-    first = next(rows, None)
-    write_page(
-        path,
-        "prediction_index.html.j2",
-        rows=rows if first is None else chain([first], rows),
-        has_score=first is not None and first["score"] is not None,
-        manifest=manifest,
-    )
+    has_score = any(row["score"] is not None for row in rows)
+    if has_score:
+        rows = sorted(rows, key=lambda row: -1.0 if row["score"] is None else row["score"], reverse=True)
+    write_page(path, "prediction_index.html.j2", rows=rows, has_score=has_score, failed=failed, manifest=manifest)
 
 
-def _rows(cases: Iterable[PredictedCase], index: Path, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Write the page of each case, and keep what the index shows of it."""
-    for case in cases:
-        page = index.parent / CASE_FOLDER / f"{case.name}.html"
-        _write_case(page, case, manifest, index)
-        row = {
-            "link": _link(page, index.parent),
-            "name": case.name,
-            "thumbnail": data_uri(overlay_of_first_slice(case, THUMBNAIL_PIXELS), ".jpg"),
-            "synthetic": case.synthetic,
-            "score": case.uncertainty_score,
-            **_sizes(case),
-        }
-        del case
-        yield row
+def index_row(index: Path, case: PredictedCase, thumbnail: int) -> dict[str, Any]:
+    """What the index shows of a case: plain values, and a thumbnail as data URI.
+
+    Args:
+        index: the file it will be in.
+        case: the case.
+        thumbnail: its longest side in pixels.
+    """
+    return {
+        "link": _link(case_page(index, case.name), index.parent),
+        "name": case.name,
+        "thumbnail": data_uri(overlay_of_first_slice(case, thumbnail), ".jpg"),
+        "synthetic": case.synthetic,
+        "score": case.uncertainty_score,
+        **_sizes(case),
+    }
 
 
-def _write_case(path: Path, case: PredictedCase, manifest: Mapping[str, Any], index: Path | None) -> None:
+def write_case(path: Path, case: PredictedCase, manifest: Mapping[str, Any], index: Path | None = None) -> None:
+    """Write the page of a case, an HTML file that opens offline.
+
+    Args:
+        path: the HTML file.
+        case: the case.
+        manifest: command, versions, seed, checksums, time.
+        index: it links back to; None for a lone case.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
     shown = shown_slices(case.mask)
     drawn = layers(case, shown)
     size = picture_size(case, len(shown))

@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from toolkit.data.case import Case
-from toolkit.data.intensity import intensity_range
-from toolkit.data.sources.scan_files import ScanFiles, find_scans, unique_names
-from toolkit.data.sources.scans import Scan, read_scan
-from toolkit.errors import OutputError, ServerError, SourceError, ToolkitError
-from toolkit.files import write_json
-from toolkit.inference.measures import measure
-from toolkit.inference.outputs import write_mask
+from toolkit.data.sources.scan_files import find_scans, unique_names
+from toolkit.errors import ServerError, SourceError
+from toolkit.files import write_csv, write_json
 from toolkit.inference.predictor import Predictor, Settings, find_model, is_url
-from toolkit.inference.side import head_middle
-from toolkit.inference.unfinished import Answer, Unfinished
+from toolkit.inference.unfinished import Unfinished
 from toolkit.manifest import Manifest, file_checksums
-from toolkit.metrics import count, dice
-from toolkit.models.model_file import read_info
-from toolkit.pictures import PANEL_HEIGHT, contact_sheet, overlay, save_png, to_grey
+from toolkit.models.model_file import ModelInfo, read_info
 from toolkit.progress import track
-from toolkit.report.predicted_case import PredictedCase
-from toolkit.report.prediction import write_prediction_report
+from toolkit.report.prediction import thumbnail_pixels, write_index
+from toolkit.worker_processes import shared_out
+from toolkit.workflows.predict_case import REPORT, CasePredictor, CaseRow, CaseSettings, CaseTask
 
-LONE_PICTURE_PIXELS = 512
-SHEET_SLICES = 16
-SHOWN_FIRST = ("t1c", "t2f")
+# One, or several that answer together.
+Model = Path | str | Sequence[Path | str]
+SUMMARY, TABLE = "summary.json", "summary.csv"
+TABLE_COLUMNS = (
+    "name",
+    "input",
+    "mask",
+    "volume_ml",
+    "total_pixels",
+    "number_of_lesions",
+    "largest_diameter_mm",
+    "perpendicular_diameter_mm",
+    "diameter_product_mm2",
+    "side",
+    "slices",
+    "slices_with_tumour",
+    "review_score",
+    "highest_probability",
+    "dice_with_mask_in_file",
+    "error",
+)
 
 
 def predict(
     inputs: list[Path],
-    model: Path | str,
+    model: Model,
     out: Path,
     spacing_mm: tuple[float, float, float] | None = None,
-    post_processing: bool = True,
+    asked: Settings = Settings(),
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Mark the tumour in every scan of `inputs`.
 
-    Writes into `out`: `NAME_mask.*`, `NAME_overlay.png`, summary.json, report.html and manifest.json. A scan
-    that can't be read is reported and the others are finished; if none can be read, nothing is written. A run that
-    is broken off (Ctrl-C, a server that no longer answers) is gone on with by calling it again.
+    Writes into `out`: `NAME_mask.*`, `NAME_overlay.png`, summary.json, summary.csv, report.html (of several scans with
+    a page each in `cases`) and manifest.json. A scan that can't be read is reported and the others are finished; if
+    none can be read, nothing is written. A run that is broken off (Ctrl-C, a server that no longer answers) is gone on
+    with by calling it again.
 
     Args:
         inputs: DICOM, NIfTI, MetaImage, .mat, PNG, TIFF or JPEG files, or folders of them.
         model: see `toolkit.inference.predictor.Predictor`.
         out: folder for the results.
         spacing_mm: `(slice, row, column)` distances of scans whose files state none, or a placeholder.
-        post_processing: whether masks are post-processed as the model file says.
+        asked: how the model is asked.
+        jobs: scans that are done at the same time, each in a process of its own that holds the model; what is written
+            does not depend on it.
 
     Returns:
         The content of summary.json.
@@ -60,165 +75,102 @@ def predict(
         ModelError: the model can't be read.
         ServerError: the server does not answer, or no longer.
         OutputError: `out` can't be written.
+        ToolkitError: one of several processes was killed.
     """
-    manifest, settings = Manifest(), Settings(post_processing=post_processing)
+    manifest = Manifest()
     # What is cheap first: errors about inputs need not wait for TensorFlow.
-    predictor = Predictor(model, settings) if is_url(model) else None
-    info = predictor.info if predictor else read_info(find_model(Path(model)))
+    predictor, info = _opened_or_read(model, asked)
     data = info.recipe.data
     scans = find_scans(inputs, info.modalities, data.allow_missing, data.layout, skip=out)
-    predictor = predictor or Predictor(model, settings)
-    run = _Run(predictor, out, spacing_mm)
-    cases = run.cases(list(zip(scans, unique_names(scans), strict=True)))
-    content = manifest.content(model=run.model_checksums or predictor.name, synthetic_training=info.synthetic_data)
-    write_prediction_report(out / "report.html", _begun(cases), content, several=len(scans) > 1)
+    # Also where processes have their own: what is wrong with a model is said before they start.
+    predictor = predictor or Predictor(model, asked)
+    model_checksums = file_checksums(predictor.files)
+    shown = manifest.content(model=model_checksums or predictor.name, synthetic_training=info.synthetic_data)
+    several = len(scans) > 1
+    settings = CaseSettings(
+        out=out,
+        run=f"{model_checksums or predictor.name} {spacing_mm} {asked}",
+        spacing_mm=spacing_mm,
+        manifest=shown,
+        thumbnail_pixels=thumbnail_pixels(len(scans)) if several else None,
+    )
     summary = {
         "model": predictor.name,
         "threshold": info.threshold,
         "post_processing": predictor.info.post_processing.model_dump(),
         "trained_on_synthetic_data": info.synthetic_data,
-        "cases": run.done,
-        "failed": run.failed,
     }
-    write_json(out / "summary.json", summary)
-    finished = manifest.content(
-        model=run.model_checksums,
-        inputs=run.input_checksums,
-    )
-    write_json(out / "manifest.json", finished)
-    run.unfinished.clear()
+    unfinished = Unfinished(out, predictor.info, settings.run)
+    if jobs > 1 and several:
+        start = partial(_start, model, asked, settings)
+        del predictor  # its memory is for the processes
+    else:
+        start = partial(CasePredictor, predictor, settings)
+    tasks = [CaseTask(files, name) for files, name in zip(scans, unique_names(scans), strict=True)]
+    rows = _rows(start, tasks, min(jobs, len(tasks)))
+    done = [row for row in rows if row.problem is None]
+    summary["cases"] = {row.name: row.summary for row in done}
+    failed = [(row.title, row.problem) for row in rows if row.problem is not None]
+    summary["failed"] = dict(failed)
+    if several:
+        write_index(out / REPORT, [row.index for row in done if row.index is not None], failed, shown)
+    write_csv(out / TABLE, [_table_row(row) for row in rows])
+    write_json(out / SUMMARY, summary)
+    checksums = {path: checksum for row in done for path, checksum in row.checksums.items()}
+    write_json(out / "manifest.json", manifest.content(model=model_checksums, inputs=checksums))
+    unfinished.clear()
     return summary
 
 
-def _begun(cases: Iterator[PredictedCase]) -> Iterator[PredictedCase]:
-    """The same cases, the first read now: if none can be, the report is not begun and its folder not made.
+def _opened_or_read(model: Model, asked: Settings) -> tuple[Predictor | None, ModelInfo]:
+    """What the first model was made for; a server has to be asked, a file need not be loaded for it."""
+    first = model if isinstance(model, Path | str) else model[0]
+    if is_url(first):
+        predictor = Predictor(model, asked)
+        return predictor, predictor.info
+    return None, read_info(find_model(Path(first)))
 
-    It is handed on, not kept: of cases there is one in memory.
+
+def _start(model: Model, asked: Settings, settings: CaseSettings) -> CasePredictor:
+    """What a process of its own begins with."""
+    return CasePredictor(Predictor(model, asked), settings)
+
+
+def _rows(start: Callable[[], CasePredictor], tasks: list[CaseTask], jobs: int) -> list[CaseRow]:
+    """What is kept of every case, in the order of `tasks`.
+
+    Raises:
+        SourceError: none can be read.
     """
-    held = [next(cases)]
-
-    def all_of_them() -> Iterator[PredictedCase]:
-        yield held.pop()
-        yield from cases
-
-    return all_of_them()
-
-
-class _Run:
-    """Predicts one scan after the other, keeping numbers only."""
-
-    def __init__(self, predictor: Predictor, out: Path, spacing_mm: tuple[float, float, float] | None) -> None:
-        self.predictor, self.out, self.spacing_mm = predictor, out, spacing_mm
-        self.model_checksums = file_checksums(predictor.files)
-        self.unfinished = Unfinished(out, predictor.info, f"{self.model_checksums or predictor.name} {spacing_mm}")
-        self.input_checksums: dict[str, str] = {}
-        self.done: dict[str, dict[str, Any]] = {}
-        self.failed: dict[str, str] = {}
-
-    def cases(self, scans: list[tuple[ScanFiles, str]]) -> Iterator[PredictedCase]:
-        for files, name in track(scans, "Predicting", len(scans)):
-            try:
-                scan = read_scan(files, self.predictor.info.modalities, self.spacing_mm)
-                answer = self._answer(files, scan.case)
-            except ServerError as error:
-                done = f"{len(self.done)} of {len(scans)} scans are done"
-                raise ServerError(f"{error}; {done}, and the same command goes on with the rest") from error
-            except OutputError:
-                raise
-            except ToolkitError as error:
-                self.failed[files.title] = str(error)
-                continue
-            yield self._finish(scan, name, answer)
-        if not self.done:
-            raise SourceError(next(iter(self.failed.values())))
-
-    def _answer(self, files: ScanFiles, case: Case) -> Answer:
-        """What the model says, or has said in a run that was broken off."""
-        checksums = file_checksums(files.all_files)
-        answer = self.unfinished.find(checksums)
-        if answer is None:
-            probability = self.predictor.predict(case.images, spacing_mm=case.spacing_mm)
-            highest = self.predictor.tumour(probability).max(axis=(1, 2))
-            answer = Answer(self.predictor.mask(probability, case.spacing_mm), highest)
-            self.unfinished.keep(checksums, answer)
-        self.input_checksums |= checksums
-        return answer
-
-    def _finish(self, scan: Scan, name: str, answer: Answer) -> PredictedCase:
-        case, mask, info = scan.case, answer.mask, self.predictor.info
-        shown = _shown(case)
-        low, high = intensity_range(case.images[..., shown : shown + 1])[0].tolist()
-        middle = head_middle(case.images[..., shown], (low, high), scan.patient_affine)
-        measures = measure(mask, case.spacing_mm, info.recipe.model, middle)
-        written = write_mask(scan, mask, self.out, name, info.mask_labels)
-        predicted = PredictedCase(
-            name=name,
-            input_path=scan.path,
-            plane=case.plane,
-            modalities=case.modalities,
-            shown=case.modalities[shown],
-            images=case.images[..., shown],
-            value_range=(low, high),
-            highest_probability=answer.highest_probability,
-            mask=mask,
-            spacing_mm=case.spacing_mm,
-            spacing_is_placeholder=scan.spacing_is_placeholder,
-            measures=measures,
-            mask_path=written.path,
-            dicom_seg_path=written.dicom_seg,
-            overlay_path=self.out / f"{name}_overlay.png",
-            labels=info.mask_labels,
-            truth=case.mask,
-            synthetic=case.synthetic,
-        )
-        save_png(predicted.overlay_path, overlay_picture(predicted))
-        self.done[name] = {
-            "input": str(scan.path),
-            "mask": written.path.name,
-            "dicom_seg": written.dicom_seg.name if written.dicom_seg else None,
-            "dicom_seg_problem": written.problem,
-            "labels": info.mask_labels,
-            "missing_modalities": [m for m, there in zip(case.modalities, case.present, strict=True) if not there],
-            "overlay": predicted.overlay_path.name,
-            "shape": list(mask.shape),
-            "spacing_mm": case.spacing_mm or "unknown",
-            "spacing_is_placeholder": scan.spacing_is_placeholder,
-            **measures,
-        }
-        if case.mask is not None:
-            self.done[name]["dice_with_mask_in_file"] = dice(count(case.mask > 0, mask > 0))
-        return predicted
+    rows: list[CaseRow | None] = [None] * len(tasks)
+    try:
+        with closing(_done(start, tasks, jobs)) as done:
+            for index, row in track(done, "Predicting", len(tasks)):
+                rows[index] = row
+    except ServerError as error:
+        n_done = sum(row is not None and row.problem is None for row in rows)
+        raise ServerError(
+            f"{error}; {n_done} of {len(tasks)} scans are done, and the same command goes on with the rest"
+        ) from error
+    found = [row for row in rows if row is not None]
+    if all(row.problem is not None for row in found):
+        raise SourceError(str(found[0].problem))
+    return found
 
 
-def _shown(case: Case) -> int:
-    """Which modality pictures show: the one in which a tumour is seen best, of those that are there."""
-    there = [index for index, present in enumerate(case.present) if present]
-    best = [index for name in SHOWN_FIRST for index in there if case.modalities[index] == name]
-    return [*best, *there][0]
+def _done(start: Callable[[], CasePredictor], tasks: list[CaseTask], jobs: int) -> Generator[tuple[int, CaseRow]]:
+    """Each case as it is done, with its place among `tasks`."""
+    if jobs > 1:
+        yield from shared_out(start, tasks, jobs, title=lambda task: task.files.title)
+        return
+    do = start()
+    for index, task in enumerate(tasks):
+        yield index, do(task)
 
 
-def overlay_picture(case: PredictedCase) -> np.ndarray:
-    """The slice, or of a sequence up to 16 slices spread over the tumour, with the outlines.
-
-    Slices are counted from 1, as in the report.
-
-    Returns:
-        `(height, width, 3)` uint8.
-    """
-    low, high = case.value_range
-    truth = [None] * len(case.mask) if case.truth is None else list(case.truth)
-    if len(case.mask) == 1:
-        grey = to_grey(case.images[0], low, high)
-        height = max(LONE_PICTURE_PIXELS, grey.shape[0])
-        return overlay(grey, case.mask[0], truth[0], height=height, synthetic=case.synthetic)
-    with_tumour = np.flatnonzero(case.mask.any(axis=(1, 2)))
-    first, last = (with_tumour[0], with_tumour[-1]) if with_tumour.size else (0, len(case.mask) - 1)
-    shown = np.unique(np.linspace(first, last, min(SHEET_SLICES, last - first + 1)).round().astype(int))
-    tiles = [
-        (
-            f"slice {i}",
-            overlay(to_grey(case.images[i], low, high), case.mask[i], truth[i], PANEL_HEIGHT, case.synthetic),
-        )
-        for i in shown
-    ]
-    return contact_sheet(tiles)
+def _table_row(row: CaseRow) -> dict[str, Any]:
+    """A line of summary.csv."""
+    known = {**row.summary, "name": row.name, "error": row.problem}
+    known["input"] = row.summary.get("input", row.title)
+    known["slices"] = row.summary["shape"][0] if row.summary else None
+    return {column: known.get(column) for column in TABLE_COLUMNS}

@@ -1,28 +1,31 @@
 """The report of a prediction: what a doctor sees of each case, and what is not claimed."""
 
 import json
+import pickle
 import re
-import weakref
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from toolkit.report.prediction import write_prediction_report
+from toolkit.report.prediction import case_page, index_row, thumbnail_pixels, write_case, write_index
 
 MANIFEST = {"command": "bts-predict scan.nii.gz", "seed": 1}
 
 
 def page(tmp_path, case):
     """The page of a lone case."""
-    write_prediction_report(tmp_path / "report.html", iter([case]), MANIFEST, several=False)
+    write_case(tmp_path / "report.html", case, MANIFEST)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def index(tmp_path, *cases):
-    write_prediction_report(tmp_path / "report.html", iter(cases), MANIFEST, several=True)
+def index(tmp_path, *cases, failed=()):
+    report = tmp_path / "report.html"
+    for case in cases:
+        write_case(case_page(report, case.name), case, MANIFEST, report)
+    write_index(report, [index_row(report, case, 128) for case in cases], failed, MANIFEST)
     assert not list(tmp_path.rglob("*partial*"))
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -218,30 +221,31 @@ def test_the_index_has_a_column_for_the_uncertainty_where_there_is_one(tmp_path,
     assert '<td class="figure" data-value="">–</td>' in html
 
 
-def test_cases_are_let_go_as_they_are_written(tmp_path, predicted_case):
-    """So that a folder of volumes fits in memory: there is never more than one."""
-    taken = []
-
-    def cases():
-        for name in ("first", "second", "third"):
-            assert all(earlier() is None for earlier in taken)
-            case = predicted_case(name=name)
-            taken.append(weakref.ref(case))
-            yield case
-            del case
-
-    write_prediction_report(tmp_path / "report.html", cases(), MANIFEST, several=True)
-    assert len(taken) == 3
+def test_those_to_look_at_first_are_on_top_and_the_unknown_last(tmp_path, predicted_case):
+    scores = {"sure": 0.1, "unknown": None, "worst": 0.8, "also worst": 0.8}
+    html = index(tmp_path, *(predicted_case(name=name, uncertainty_score=score) for name, score in scores.items()))
+    order = re.findall(r'<span class="name">(.*?)</span>', html)
+    assert order == ["worst", "also worst", "sure", "unknown"]
+    assert re.findall(r'<th[^>]* aria-sort="(\w+)"[^>]*>([^<]*)<', html) == [("descending", "Look first")]
 
 
-def test_a_failure_half_way_leaves_no_index_and_no_half_page(tmp_path, predicted_case):
-    def cases():
-        yield predicted_case()
-        raise RuntimeError("the second can't be read")
+def test_what_could_not_be_read_is_listed_with_its_reason(tmp_path, predicted_case):
+    html = index(tmp_path, predicted_case(), failed=[("in/<b>.png", "in/<b>.png: damaged")])
+    assert "Could not be read Scan Why in/<b>.png in/<b>.png: damaged" in text(html)
+    assert "<b>" not in html
+    assert "Could not be read" not in index(tmp_path, predicted_case())
 
-    with pytest.raises(RuntimeError, match="second"):
-        write_prediction_report(tmp_path / "report.html", cases(), MANIFEST, several=True)
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["patient-7.html"]
+
+def test_a_row_of_the_index_holds_no_pixels_of_its_case(tmp_path, predicted_case):
+    """So that a run of thousands of cases keeps thousands of rows, not of volumes."""
+    case = predicted_case(n_slices=1, images=np.zeros((1, 512, 512)), mask=np.zeros((1, 512, 512), np.uint8))
+    row = index_row(tmp_path / "report.html", case, 64)
+    assert len(pickle.dumps(row)) < 4000
+    assert all(isinstance(value, str | int | float | None) for value in row.values())
+
+
+def test_thumbnails_of_many_cases_are_smaller():
+    assert thumbnail_pixels(500) > thumbnail_pixels(501) == thumbnail_pixels(10_000)
 
 
 def test_no_case_at_all_is_said(tmp_path):

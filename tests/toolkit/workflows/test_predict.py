@@ -1,71 +1,187 @@
-from __future__ import annotations
+"""A folder of scans: what is written of each and of all, in one process or several, at once or after a stop."""
 
-from pathlib import Path
+import csv
+import json
+import pickle
+import re
+import weakref
 
+import cv2
 import numpy as np
+import pytest
 
-from toolkit.data.case import Case
-from toolkit.pictures import PREDICTION_COLOUR
-from toolkit.report.prediction import PredictedCase
-from toolkit.workflows.predict import SHEET_SLICES, _shown, overlay_picture
+from tests.small_models import scan
+from toolkit.errors import ServerError, SourceError
+from toolkit.inference.unfinished import FOLDER
+from toolkit.workflows import predict_case
+from toolkit.workflows.predict import TABLE_COLUMNS, predict
 
-
-def predicted(n_slices: int, tumour: range) -> PredictedCase:
-    mask = np.zeros((n_slices, 32, 32), np.uint8)
-    mask[list(tumour), 10:20, 10:20] = 1
-    return PredictedCase(
-        name="case",
-        input_path=Path("case.nii"),
-        plane="axial",
-        modalities=("t1c",),
-        shown="t1c",
-        images=np.zeros(mask.shape, np.int16),
-        value_range=(0.0, 1.0),
-        highest_probability=mask.max(axis=(1, 2)).astype(np.float32),
-        mask=mask,
-        spacing_mm=None,
-        spacing_is_placeholder=False,
-        measures={},
-        mask_path=Path("case_mask.nii"),
-        overlay_path=Path("case_overlay.png"),
-    )
+N_CASES = 5
 
 
-def tiles(picture: np.ndarray, height: int = 256) -> int:
-    """Tiles that show an outline, counted by connected rows and columns of its colour."""
-    import cv2
-
-    coloured = (picture == np.array(PREDICTION_COLOUR)).all(axis=-1).astype(np.uint8)
-    return cv2.connectedComponents(cv2.dilate(coloured, np.ones((5, 5), np.uint8)))[0] - 1
-
-
-def test_a_lone_slice_is_shown_large_enough_to_see():
-    picture = overlay_picture(predicted(1, range(1)))
-    assert picture.shape == (512, 512, 3)
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scans")
+    for index in range(N_CASES):
+        cv2.imwrite(str(folder / f"case {index + 8}.png"), scan(1, 40, 36, seed=index)[0, ..., 0].astype(np.uint8))
+    (folder / "broken.png").write_text("no picture")
+    return folder
 
 
-def test_a_volume_shows_the_slices_with_tumour_only():
-    assert tiles(overlay_picture(predicted(30, range(12, 17)))) == 5
+@pytest.fixture(scope="module")
+def model(small_exports):
+    return small_exports.tflite()
 
 
-def test_a_large_tumour_is_sampled_from_its_first_to_its_last_slice():
-    assert tiles(overlay_picture(predicted(100, range(10, 90)))) == SHEET_SLICES
+@pytest.fixture(scope="module")
+def done(pictures, model, tmp_path_factory):
+    """The folder, predicted at once in one process."""
+    out = tmp_path_factory.mktemp("done")
+    predict([pictures], model, out)
+    return out
 
 
-def test_a_volume_without_tumour_still_shows_the_head():
-    picture = overlay_picture(predicted(40, range(0)))
-    assert tiles(picture) == 0
-    assert picture.shape[0] > 4 * 256
+def written(out):
+    """All that a run writes, but for what differs from run to run: its manifest."""
+    files = {file.relative_to(out): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    files.pop(next(path for path in files if path.name == "manifest.json"))
+    return {
+        path: re.sub(rb"<footer>.*</footer>", b"", content, flags=re.S) if path.suffix == ".html" else content
+        for path, content in files.items()
+    }
 
 
-def test_pictures_show_the_modality_in_which_a_tumour_is_seen_best() -> None:
-    names = ("t1n", "t2f", "t1c")
+def summary_of(out):
+    return json.loads((out / "summary.json").read_text())
 
-    def shown(modalities: tuple[str, ...], present: tuple[bool, ...]) -> str:
-        case = Case(np.zeros((1, 4, 4, 3)), None, "p", "c", modalities, present=present)
-        return modalities[_shown(case)]
 
-    assert shown(names, (True, True, True)) == "t1c"
-    assert shown(names, (True, True, False)) == "t2f"
-    assert shown(names, (True, False, False)) == "t1n"
-    assert shown(("pet", "swi", "ct"), (False, True, True)) == "swi"
+def test_several_processes_write_what_one_does_byte_for_byte(done, pictures, model, tmp_path):
+    predict([pictures], model, tmp_path, jobs=2)
+    assert written(tmp_path) == written(done)
+    assert list(summary_of(tmp_path)["cases"]) == [f"case_{number}" for number in range(8, 8 + N_CASES)]
+
+
+def test_what_can_not_be_read_is_named_everywhere_and_the_rest_is_done(done, pictures):
+    summary = summary_of(done)
+    (reason,) = summary["failed"].values()
+    assert list(summary["failed"]) == [str(pictures / "broken.png")]
+    assert len(summary["cases"]) == N_CASES
+    with (done / "summary.csv").open(newline="") as file:
+        (failed,) = [row for row in csv.DictReader(file) if row["error"]]
+    assert (failed["name"], failed["input"], failed["error"]) == ("broken", str(pictures / "broken.png"), reason)
+    assert not any(failed[column] for column in TABLE_COLUMNS if column not in ("name", "input", "error"))
+    index = (done / "report.html").read_text()
+    assert "Could not be read" in index
+    assert reason in index
+
+
+def test_the_table_has_a_row_a_case_with_the_numbers_of_the_summary(done):
+    with (done / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == TABLE_COLUMNS
+    assert [row["name"] for row in rows] == ["broken", *summary_of(done)["cases"]]
+    for row, case in zip(rows[1:], summary_of(done)["cases"].values(), strict=True):
+        assert row["slices"] == str(case["shape"][0])
+        for column in set(TABLE_COLUMNS) - {"name", "slices", "error", "dice_with_mask_in_file"}:
+            assert row[column] == ("" if case[column] is None else str(case[column])), column
+        assert row["volume_ml"] == row["dice_with_mask_in_file"] == ""
+
+
+def test_the_index_shows_first_what_to_look_at_first(done):
+    order = re.findall(r'<span class="name">(.*?)</span>', (done / "report.html").read_text())
+    scores = {name: case["review_score"] for name, case in summary_of(done)["cases"].items()}
+    assert [scores[name] for name in order] == sorted(scores.values(), reverse=True)
+    assert len(set(scores.values())) > 1
+    for name in scores:
+        assert (done / "cases" / f"{name}.html").is_file()
+
+
+def test_of_a_lone_scan_the_report_is_its_page(pictures, model, tmp_path):
+    summary = predict([pictures / "case 8.png"], model, tmp_path, jobs=4)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "case_8_mask.png",
+        "case_8_overlay.png",
+        "manifest.json",
+        "report.html",
+        "summary.csv",
+        "summary.json",
+    ]
+    assert '<canvas id="canvas"' in (tmp_path / "report.html").read_text()
+    assert 0 < summary["cases"]["case_8"]["review_score"] < 1
+
+
+def test_if_none_can_be_read_nothing_is_written(pictures, model, tmp_path):
+    for jobs in (1, 2):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        for name in ("one.png", "two.png"):
+            (tmp_path / "in" / name).write_text("no picture")
+        with pytest.raises(SourceError, match=r"one\.png"):
+            predict([tmp_path / "in"], model, tmp_path / "out", jobs=jobs)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Lets a test see each question to the model, and step in."""
+    ask, asked = predict_case.examine, []
+
+    def watch(step_in=lambda: None):
+        def examine(predictor, case):
+            step_in()
+            asked.append(case.case)
+            return ask(predictor, case)
+
+        monkeypatch.setattr(predict_case, "examine", examine)
+        return asked
+
+    return watch
+
+
+def test_after_a_stop_only_the_rest_is_asked_for(done, pictures, model, tmp_path, watched):
+    def stop_at_the_third():
+        if len(asked) == 2:
+            raise ServerError("no server")
+
+    asked = watched(stop_at_the_third)
+    with pytest.raises(ServerError, match=f"no server; 2 of {N_CASES + 1} scans are done, and the same command goes"):
+        predict([pictures], model, tmp_path)
+    assert len(list((tmp_path / FOLDER).iterdir())) == 2
+    assert not (tmp_path / "summary.json").exists()
+    first = list(asked)
+    asked = watched()
+    asked.clear()
+    predict([pictures], model, tmp_path)
+    assert len(first) == 2
+    assert sorted(first + asked) == [f"case_{number}" for number in sorted(map(str, range(8, 8 + N_CASES)))]
+    assert written(tmp_path) == written(done)
+
+
+def test_each_input_is_hashed_once(pictures, model, tmp_path, monkeypatch):
+    hashed = []
+    checksums = predict_case.file_checksums
+    monkeypatch.setattr(predict_case, "file_checksums", lambda files: hashed.extend(files) or checksums(files))
+    predict([pictures], model, tmp_path)
+    assert len(hashed) == len(set(hashed)) == N_CASES
+    assert set(json.loads((tmp_path / "manifest.json").read_text())["inputs"]) == set(map(str, hashed))
+
+
+def test_a_case_is_let_go_before_the_next_is_read(pictures, model, tmp_path, monkeypatch):
+    """So that a folder of volumes fits in memory: there is never more than one; what is kept of it is small."""
+    taken, rows = [], []
+    read, do = predict_case.read_scan, predict_case.CasePredictor.__call__
+
+    def read_one(*arguments):
+        assert all(earlier() is None for earlier in taken)
+        scan = read(*arguments)
+        taken.append(weakref.ref(scan))
+        return scan
+
+    def keep_row(predictor, task):
+        rows.append(do(predictor, task))
+        return rows[-1]
+
+    monkeypatch.setattr(predict_case, "read_scan", read_one)
+    monkeypatch.setattr(predict_case.CasePredictor, "__call__", keep_row)
+    predict([pictures], model, tmp_path)
+    assert len(taken) == N_CASES
+    assert all(len(pickle.dumps(row)) < 20_000 for row in rows)

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.config import LayoutRecipe
-from toolkit.data.sources.brats import brats_files
 from toolkit.data.sources.dicom import DicomSeries, find_series, is_dicom
-from toolkit.data.sources.dicom_study import choose_modalities
 from toolkit.data.sources.layout import Match, match_files
 from toolkit.data.sources.pair_layouts import LGG_FILE, LGG_MODALITIES
 from toolkit.errors import SourceError
@@ -168,6 +166,11 @@ class _Folder:
 
     def _cases(self, volumes: list[Path]) -> list[ScanFiles]:
         """Cases of several files, by the layout of the model or the names of BraTS."""
+        if not volumes:
+            return []
+        # NiBabel comes with it: half a second in which a picture is predicted.
+        from toolkit.data.sources.brats import brats_files
+
         matches: list[Match] = []
         if self.layout is not None:
             matches += self._matches(volumes, self.layout)
@@ -232,6 +235,8 @@ def _scans_of_study(study: list[DicomSeries], modalities: Sequence[str], allow_m
     if len(modalities) == 1:
         fitting = [series for series in study if series.modality == modalities[0]] or study
         return [_dicom_scan({modalities[0]: series}) for series in fitting]
+    from toolkit.data.sources.dicom_study import choose_modalities
+
     chosen = choose_modalities(study, modalities)
     missing = [m for m in modalities if m not in chosen]
     if not missing or (chosen and allow_missing):
@@ -307,11 +312,11 @@ def unique_names(scans: Sequence[ScanFiles]) -> list[str]:
         if often[names[index].casefold()] > 1 and folder.name and safe_name(folder.name) != names[index]:
             names[index] = safe_name(f"{folder.name}_{names[index]}")
     taken: set[str] = set()
+    numbers: dict[str, int] = {}  # the last one given to a name: of thousands alike each goes on from there
     for index, name in enumerate(names):
-        number = 1
         while names[index].casefold() in taken:
-            number += 1
-            names[index] = f"{name}_{number}"
+            numbers[name.casefold()] = numbers.get(name.casefold(), 1) + 1
+            names[index] = f"{name}_{numbers[name.casefold()]}"
         taken.add(names[index].casefold())
     return names
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 
 from toolkit.data.case import Case
 from toolkit.data.sources.dicom import DicomSeries, read_series
-from toolkit.data.sources.figshare import read_slice
-from toolkit.data.sources.phantom import SYNTHETIC_MARK
 from toolkit.data.sources.pictures import read_colours, read_picture
 from toolkit.data.sources.scan_files import ScanFiles
-from toolkit.data.sources.stacking import Volume, stack_volumes
-from toolkit.data.sources.volumes import Spacing, read_modalities
 from toolkit.errors import SourceError
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+    from toolkit.data.sources.volumes import Spacing
 
 NIFTI1_LONGEST = 2**15 - 1  # voxels along an axis
 
@@ -57,6 +58,8 @@ class Scan:
         affine, spacing_mm = self.case.affine, self.case.spacing_mm
         if affine is None or spacing_mm is None or self.header is None:
             return None
+        import nibabel as nib
+
         stated = int(self.header["sform_code"]) > 0 or int(self.header["qform_code"]) > 0
         return affine if stated and np.allclose(nib.affines.voxel_sizes(affine), spacing_mm) else None
 
@@ -74,11 +77,16 @@ def read_scan(files: ScanFiles, modalities: Sequence[str] = ("t1c",), spacing_mm
     """
     if files.problem is not None:
         raise SourceError(f"{files.path}: {files.problem}")
+    # What reads volumes is imported by their readers: it takes longer to load than to predict a picture.
     readers = {"nifti": _read_volumes, "dicom": _read_dicom, "mat": _read_mat, "picture": _read_picture}
     return readers[files.kind](files, tuple(modalities), spacing_mm)
 
 
 def _read_volumes(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    from toolkit.data.sources.phantom import SYNTHETIC_MARK
+    from toolkit.data.sources.stacking import stack_volumes
+    from toolkit.data.sources.volumes import read_modalities
+
     # A lone file holds all modalities, also if that is only one.
     paths = {m: files.files.get(m) if files.files else files.path for m in modalities}
     volumes, first = read_modalities(paths)
@@ -90,6 +98,10 @@ def _read_volumes(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spa
 
 
 def _read_dicom(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    import nibabel as nib
+
+    from toolkit.data.sources.stacking import Volume, stack_volumes
+
     volumes = {}
     for modality, series in files.series.items():
         read = read_series(series)
@@ -129,6 +141,8 @@ def _read_modalities(pictures: tuple[Path, ...], modalities: tuple[str, ...]) ->
 
 
 def _read_mat(files: ScanFiles, modalities: tuple[str, ...], spacing_mm: Spacing | None) -> Scan:
+    from toolkit.data.sources.figshare import read_slice
+
     path = files.path
     _check_count(path, 1, modalities)
     read = read_slice(path)
