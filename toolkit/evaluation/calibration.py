@@ -20,7 +20,7 @@ from toolkit.evaluation.statistics import with_intervals
 from toolkit.inference.uncertainty import with_background
 
 COUNTED_FROM = 0.01
-PIXEL_RULE = f"in each slice the box around all pixels that are tumour or have a raw tumour probability of {COUNTED_FROM} or more"
+PIXEL_RULE = f"in each slice the box around what is tumour, or has a raw tumour probability of {COUNTED_FROM} or more"
 N_BINS = 15
 TEMPERATURES = (0.05, 20.0)
 N_FOLDS = 5

@@ -76,59 +76,67 @@ class ReviewTable:
         return Judged(patient_group, overlap, review_score(mask, probability), np.count_nonzero(mask) / mask.size)
 
 
-def auc(scores: Sequence[float] | np.ndarray, low: Sequence[bool] | np.ndarray) -> float:
-    """Chance that a low one has a higher score than one that is not, ties half (Mann and Whitney 1947); NaN if there
-    are none of either.
+class RankedPairs(NamedTuple):
+    """Pairs of a low one and another, counted by whose they are: all that an AUC over resampled patients needs.
 
     Args:
-        scores: `(n,)`.
-        low: `(n,)`, which are to be found.
-    """
-    return float(_aucs(_pairs(scores, low, ["all"] * len(scores)), np.ones((1, 1)))[0])
-
-
-def _found(judged: Sequence[Judged]) -> dict[str, Any]:
-    """How well a Dice below 0.5 is found: `auc` of the score, `area_auc` of a small marked area, and `auc_gain`, the
-    first minus the second; as `NAME_95` the 95 % interval by bootstrap over patients; how many are low, of how many.
-
-    None where there are no low ones or only low ones, or no other patient to resample.
-    """
-    known = [one for one in judged if not np.isnan(one.dice)]
-    low, groups = [one.dice < LOW_DICE for one in known], [one.patient_group for one in known]
-    by_score = _pairs([one.score for one in known], low, groups)
-    by_area = _pairs([-one.area for one in known], low, groups)
-
-    def both(draws: np.ndarray) -> dict[str, np.ndarray]:
-        of_score, of_area = _aucs(by_score, draws), _aucs(by_area, draws)
-        return {"auc": of_score, "area_auc": of_area, "auc_gain": of_score - of_area}
-
-    return with_intervals(both, len(set(groups)), BOOTSTRAP_SEED) | {"n_low": sum(low), "n": len(known)}
-
-
-class _Pairs(NamedTuple):
-    """Pairs of a low one of patient a and another of patient b, by patients: how many the score puts right (ties
-    half) `(patients, patients)`, and how many low ones and others each patient has `(patients,)`.
+        right: `(patients, patients)`, of the pairs of a low one of patient a and another of patient b, how many a score
+            puts in the right order, ties half.
+        n_low: `(patients,)`.
+        n_other: `(patients,)`.
     """
 
     right: np.ndarray
     n_low: np.ndarray
     n_other: np.ndarray
 
+    def auc(self, draws: np.ndarray) -> np.ndarray:
+        """Chance that a low one has a higher score than another, ties half (Mann and Whitney 1947).
 
-def _pairs(scores: Sequence[float] | np.ndarray, low: Sequence[bool] | np.ndarray, groups: Sequence[str]) -> _Pairs:
+        Args:
+            draws: `(resamples, patients)`, how often each patient counts.
+
+        Returns:
+            `(resamples,)`; NaN where there is no low one or no other.
+        """
+        n_pairs = (draws @ self.n_low) * (draws @ self.n_other)
+        with np.errstate(invalid="ignore"):
+            return ((draws @ self.right) * draws).sum(axis=1) / n_pairs
+
+
+def ranked_pairs(
+    scores: Sequence[float] | np.ndarray, low: Sequence[bool] | np.ndarray, groups: Sequence[str]
+) -> RankedPairs:
+    """Count pairs.
+
+    Args:
+        scores: `(n,)`, the higher, the more suspicious.
+        low: `(n,)`, which are to be found.
+        groups: `(n,)`, patient group of each.
+    """
     values, is_low = np.asarray(scores, np.float64), np.asarray(low, bool)
     names, group = np.unique(groups, return_inverse=True)
     others, their_group = values[~is_low], group[~is_low]
     right = np.zeros((len(names), len(names)))
     for score, patient in zip(values[is_low], group[is_low], strict=True):
         right[patient] += np.bincount(their_group, (1 + np.sign(score - others)) / 2, len(names))
-    return _Pairs(
-        right, np.bincount(group[is_low], minlength=len(names)), np.bincount(their_group, minlength=len(names))
-    )
+    n_low, n_other = (np.bincount(members, minlength=len(names)) for members in (group[is_low], their_group))
+    return RankedPairs(right, n_low, n_other)
 
 
-def _aucs(pairs: _Pairs, draws: np.ndarray) -> np.ndarray:
-    """AUC `(draws,)` where each patient counts so often; NaN without a low one or another."""
-    n_pairs = (draws @ pairs.n_low) * (draws @ pairs.n_other)
-    with np.errstate(invalid="ignore"):
-        return ((draws @ pairs.right) * draws).sum(axis=1) / n_pairs
+def _found(judged: Sequence[Judged]) -> dict[str, Any]:
+    """How well a Dice below 0.5 is found: `auc` of the score (`RankedPairs`), `area_auc` of a small marked area, and `auc_gain`, the
+    first minus the second; as `NAME_95` the 95 % interval by bootstrap over patients; how many are low, of how many.
+
+    None where there are no low ones or only low ones, or no other patient to resample.
+    """
+    known = [one for one in judged if not np.isnan(one.dice)]
+    low, groups = [one.dice < LOW_DICE for one in known], [one.patient_group for one in known]
+    by_score = ranked_pairs([one.score for one in known], low, groups)
+    by_area = ranked_pairs([-one.area for one in known], low, groups)
+
+    def both(draws: np.ndarray) -> dict[str, np.ndarray]:
+        of_score, of_area = by_score.auc(draws), by_area.auc(draws)
+        return {"auc": of_score, "area_auc": of_area, "auc_gain": of_score - of_area}
+
+    return with_intervals(both, len(set(groups)), BOOTSTRAP_SEED) | {"n_low": sum(low), "n": len(known)}
