@@ -31,14 +31,16 @@ def draw_reliability(sums: Mapping[str, PatientSums], synthetic: bool = False) -
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 6.6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(5.4, 7.0), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     diagram, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     diagram.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=":")
     for (name, one), colour, marker in zip(sums.items(), COLOURS, MARKERS, strict=False):
         _draw(diagram, histogram, name, one, colour, marker)
-    diagram.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="share of pixels that are tumour")
+    diagram.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of pixels that are tumour")
     diagram.legend(frameon=False, loc="upper left")
+    most = max(float(one.bins[..., 0].sum(axis=0).max()) for one in sums.values())
+    histogram.set_ylim(1, 2 * max(most, 1))
     histogram.set(yscale="log", xlabel="probability told", ylabel="pixels")
     for axes in (diagram, histogram):
         axes.grid(alpha=0.3)
@@ -62,4 +64,5 @@ def _draw(diagram, histogram, name: str, sums: PatientSums, colour: str, marker:
         linewidth=1.6,
         label=name if error is None else f"{name}, ECE {error:.3f}",
     )
-    histogram.stairs([row["pixels"] for row in rows], np.linspace(0, 1, N_BINS + 1), color=colour, linewidth=1.6)
+    edges, pixels = np.linspace(0, 1, N_BINS + 1), [row["pixels"] for row in rows]
+    histogram.stairs(pixels, edges, baseline=None, color=colour, linewidth=1.6)

@@ -125,10 +125,12 @@ def ranked_pairs(
 
 
 def _found(judged: Sequence[Judged]) -> dict[str, Any]:
-    """How well a Dice below 0.5 is found: `auc` of the score (`RankedPairs`), `area_auc` of a small marked area, and `auc_gain`, the
-    first minus the second; as `NAME_95` the 95 % interval by bootstrap over patients; how many are low, of how many.
+    """How well a Dice below 0.5 is found.
 
-    None where there are no low ones or only low ones, or no other patient to resample.
+    Returns:
+        `auc` of the score (`RankedPairs`), `area_auc` of a small marked area, `auc_gain`, the first minus the second;
+        as `NAME_95` the 95 % interval of each by bootstrap over patients; `n_low`, how many are low, of `n`. None
+        where there are no low ones or only low ones, or no other patient to resample.
     """
     known = [one for one in judged if not np.isnan(one.dice)]
     low, groups = [one.dice < LOW_DICE for one in known], [one.patient_group for one in known]
