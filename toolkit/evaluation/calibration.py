@@ -26,10 +26,10 @@ TEMPERATURES = (0.05, 20.0)
 N_FOLDS = 5
 BOOTSTRAP_SEED = 0
 
-# Differences of logits are kept up to 16, where float32 probabilities reach 1, in 1/32 of one region and in 1/4 of
-# several, whose places multiply.
+# Differences of logits are kept up to 16, where float32 probabilities reach 1, in 1/32 of one region and in 1/2 of
+# several exclusive ones, whose places multiply.
 LARGEST_DIFFERENCE = 16
-LEVELS_OF_ONE, LEVELS_OF_SEVERAL = 32 * LARGEST_DIFFERENCE + 1, 4 * LARGEST_DIFFERENCE + 1
+LEVELS_OF_ONE, LEVELS_OF_SEVERAL = 32 * LARGEST_DIFFERENCE + 1, 2 * LARGEST_DIFFERENCE + 1
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class PixelCounter:
         # The code of a place must fit 63 bits, of however many regions.
         fits = int((2**62 / self._outcomes) ** (1 / self._outcomes))
         self._levels = LEVELS_OF_ONE if self._outcomes == 2 else min(LEVELS_OF_SEVERAL, fits)
-        self._patients: dict[str, int] = {}
-        self._rows: list[tuple[int, np.ndarray, np.ndarray]] = []
+        # Of each patient group: codes that occur, and how many pixels have them.
+        self._counted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def add(self, probability: np.ndarray, truth: np.ndarray, patient_group: str) -> None:
         """Count a case.
@@ -108,21 +108,24 @@ class PixelCounter:
             truth: `(slices, height, width)` labels.
             patient_group: who it is of.
         """
-        patient = self._patients.setdefault(patient_group, len(self._patients))
+        counts = [self._counted[patient_group]] if patient_group in self._counted else []
         for plane, labels in zip(probability, truth, strict=True):
             inside = region_masks(labels, self._model)
             box = bounding_box(inside.any(axis=-1) | (tumour_probability(plane, self._model) >= COUNTED_FROM))
             codes = self._codes(plane[box].reshape(-1, plane.shape[-1]), inside[box].reshape(-1, plane.shape[-1]))
-            self._rows.append((patient, *np.unique(codes, return_counts=True)))
+            counts.append(np.unique(codes, return_counts=True))
+        all_codes, pixels = map(np.concatenate, zip(*counts, strict=True))
+        codes, place = np.unique(all_codes, return_inverse=True)
+        self._counted[patient_group] = codes, np.bincount(place, pixels, len(codes)).astype(np.int64)
 
     def samples(self) -> PixelSamples:
         """All pixels counted so far."""
-        patient = np.concatenate([np.full(len(codes), number) for number, codes, _ in self._rows])
-        codes = np.concatenate([codes for _, codes, _ in self._rows])
-        pixels = np.concatenate([pixels for *_, pixels in self._rows])
+        all_codes, all_pixels = zip(*self._counted.values(), strict=True)
+        codes, pixels = np.concatenate(all_codes), np.concatenate(all_pixels)
+        patient = np.repeat(np.arange(len(all_codes)), [len(one) for one in all_codes])
         *levels, outcome = np.unravel_index(codes, self._shape)
         log_shares = np.stack(levels, axis=-1) * (-LARGEST_DIFFERENCE / (self._levels - 1))
-        return PixelSamples(log_shares, outcome, pixels, patient, tuple(self._patients))
+        return PixelSamples(log_shares, outcome, pixels, patient, tuple(self._counted))
 
     @property
     def _shape(self) -> tuple[int, ...]:
