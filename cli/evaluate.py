@@ -12,6 +12,8 @@ import typer
 from cli.app import Debug, one_line_errors, single_command
 
 SHOWN_CANDIDATES = 10
+# How numbers are written in each column of the calibration.
+COLUMNS = {"before": ".4f", "after": ".4f", "difference": "+.4f"}
 
 
 class Part(StrEnum):
@@ -33,6 +35,10 @@ def evaluate(
         bool,
         typer.Option("--choose-postprocessing", help="Instead, store what does best on val in the run's model file."),
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Instead, store the temperature that fits val in the run's model file."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Judge a model by patient: per picture, pooled, per patient and per lesion.
@@ -42,10 +48,12 @@ def evaluate(
       bts-evaluate runs/figshare --data stores/figshare --out evaluation
       bts-evaluate runs/figshare --data stores/figshare --split test --out evaluation-test
       bts-evaluate runs/figshare --data stores/figshare --choose-postprocessing
+      bts-evaluate runs/figshare --data stores/figshare --calibrate
     """
     with one_line_errors(debug):
-        if choose_postprocessing:
-            _choose(model, data, split, out)
+        if choose_postprocessing or calibrate:
+            _refuse_misuse(choose_postprocessing, calibrate, split)
+            (_choose if choose_postprocessing else _calibrate)(model, data, out)
             return
         from toolkit.workflows.evaluate import evaluate as run
 
@@ -61,17 +69,65 @@ def evaluate(
             interval = intervals[name]
             between = f"  [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
             typer.echo(f"  {name:12s} {'undefined' if value is None else f'{value:.3f}'}{between}")
+        _tell_of_certainty(metrics)
         typer.echo(f"report: {out / 'report.html'}\npicture: {out / 'examples.png'}")
 
 
-def _choose(model: Path, data: Path, split: Part, out: Path) -> None:
-    """Choose post-processing, and print the best candidates."""
+def _refuse_misuse(choose_postprocessing: bool, calibrate: bool, split: Part) -> None:
+    """Both choose, on validation patients only, and one after the other."""
     from toolkit.errors import UsageError
 
+    if choose_postprocessing and calibrate:
+        raise UsageError("--calibrate: takes no --choose-postprocessing beside it; run one after the other")
     if split is not Part.val:
-        raise UsageError(
-            f"--choose-postprocessing: {split.value} is not for choosing; leave --split out, which takes val"
-        )
+        option, purpose = ("--calibrate", "calibrating") if calibrate else ("--choose-postprocessing", "choosing")
+        raise UsageError(f"{option}: {split.value} is not for {purpose}; leave --split out, which takes val")
+
+
+def _calibrate(model: Path, data: Path, out: Path) -> None:
+    """Fit the temperature, and print what it mends."""
+    from toolkit.workflows.calibrate import calibrate
+
+    result = calibrate(model, data, out)
+    typer.echo(
+        f"val split ({result['split']}): {result['n_images']} pictures, {result['n_patients']} patients, "
+        f"{result['before']['n_pixels']} pixels counted"
+    )
+    _warn_of_leak(result)
+    if result["after"]:
+        low, high = result["cross_fitted"]
+        typer.echo(f"  after: each patient by the temperature of others, {low:.3f} to {high:.3f}")
+    typer.echo(f"  {'':5s}  {'before':24s}  {'after':24s}  after - before, 95 % interval")
+    for name in ("ece", "nll", "brier"):
+        columns = [_figure(result[key], name, form) for key, form in COLUMNS.items() if result[key]]
+        typer.echo(f"  {name:5s}  {'  '.join(f'{column:24s}' for column in columns)}".rstrip())
+    typer.echo(f"temperature {result['temperature']:.3f} (of all of them) is now in {result['model']}")
+    typer.echo(f"picture: {out / 'reliability.png'}")
+
+
+def _tell_of_certainty(metrics: dict[str, Any]) -> None:
+    """Two lines: calibration, and how well the review score finds low Dice."""
+    calibration, review = metrics["calibration"], metrics["review_score"]
+    if calibration["ece"] is not None:
+        typer.echo(f"calibration: ECE {_figure(calibration, 'ece')} at temperature {calibration['temperature']:.3f}")
+    for what in ("pictures", "cases"):
+        found = review[what]
+        if found["auc"] is not None:
+            typer.echo(
+                f"review score, {found['n_low']} of {found['n']} {what} with Dice < {review['low_dice']}: "
+                f"AUC {_figure(found, 'auc')}, area alone {_figure(found, 'area_auc')}"
+            )
+
+
+def _figure(figures: dict[str, Any], name: str, form: str = ".4f") -> str:
+    """A number and, where known, its interval."""
+    interval = figures[f"{name}_95"]
+    between = f" [{interval[0]:{form}}, {interval[1]:{form}}]" if interval else ""
+    return f"{figures[name]:{form}}{between}"
+
+
+def _choose(model: Path, data: Path, out: Path) -> None:
+    """Choose post-processing, and print the best candidates."""
     from toolkit.workflows.choose_postprocessing import choose_postprocessing
 
     result = choose_postprocessing(model, data, out)

@@ -55,6 +55,7 @@ class CaseResult:
         spacing_mm: `(slice, row, column)` distances in mm, or None if unknown.
         synthetic: True for made-up images.
         label: name of the class; a case with several classes gives a result for each.
+        review_scores: of each slice, for the tumour as a whole; a column of per_image.csv where given.
     """
 
     case: str
@@ -68,6 +69,7 @@ class CaseResult:
     spacing_mm: tuple[float, float, float] | None = None
     synthetic: bool = False
     label: str = "tumour"
+    review_scores: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.truth.ndim != 3 or self.truth.shape != self.prediction.shape:
@@ -137,7 +139,8 @@ class _Tables:
             values = metrics_from_counts(counts, self.rule) | distances
             check_dice_and_jaccard(values["dice"], values["jaccard"], f"{result.case}, {result.slice_names[i]}")
             picture = {"slice": result.slice_names[i], "slice_index": i, "label": result.label}
-            self.images.append(_identity(result) | picture | _sizes(counts) | values)
+            score = {"review_score": result.review_scores[i]} if result.review_scores else {}
+            self.images.append(_identity(result) | picture | _sizes(counts) | values | score)
             patient.n_images += 1
             patient.counts += counts
             if not result.is_volume:

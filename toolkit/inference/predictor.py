@@ -17,6 +17,7 @@ from toolkit.inference.mirrored import Mirrored
 from toolkit.inference.postprocessing import post_processed
 from toolkit.inference.runtimes.runtime import PROBABILITY, Runtime
 from toolkit.inference.tiles import Tiled
+from toolkit.inference.uncertainty import calibrated
 from toolkit.models.model_file import SAVED_MODEL, PostProcessing, load_model
 from toolkit.shipped import shipped_folder
 
@@ -206,6 +207,10 @@ class Predictor:
     def tumour(self, probability: np.ndarray) -> np.ndarray:
         """Probability `(slices, height, width)` of being in any region."""
         return tumour_probability(probability, self.info.recipe.model)
+
+    def calibrated_tumour(self, probability: np.ndarray) -> np.ndarray:
+        """As `tumour`, after the temperature of the model file: how likely it is, not what masks are made of."""
+        return self.tumour(calibrated(probability, self.info.temperature, self.info.recipe.model))
 
     def _range(self, images: np.ndarray, value_range: np.ndarray | None) -> np.ndarray:
         wanted = self.info.modalities

@@ -62,6 +62,9 @@ class ModelInfo(BaseModel):
         synthetic_data: trained on phantoms, so of no use on people.
         threshold: probability from which a pixel is tumour.
         post_processing: what is done to the mask then.
+        temperature: by which logits are divided before certainty is told of, see `toolkit.inference.uncertainty`. Masks
+            are made of the probability as the network gives it: so it changes no mask, no exported graph, and not what
+            the threshold means.
         version: of the toolkit that wrote it.
     """
 
@@ -76,6 +79,7 @@ class ModelInfo(BaseModel):
     synthetic_data: bool
     threshold: float = DEFAULT_THRESHOLD
     post_processing: PostProcessing = PostProcessing()
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     version: str = __version__
 
     @property

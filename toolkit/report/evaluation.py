@@ -27,6 +27,12 @@ METRICS = {
     "hd95": ("HD95", "95th percentile of the distances between the two outlines; smaller is better"),
     "nsd": ("NSD", "Normalised surface Dice: share of the outlines that agree within a tolerance"),
 }
+CALIBRATION = {
+    "ece": "Expected calibration error",
+    "nll": "Negative log-likelihood",
+    "brier": "Brier score",
+}
+REVIEW = {"auc": "AUC of the review score", "area_auc": "AUC of a small marked area"}
 WORST = 12
 WORST_COLUMNS = ("case", "slice", "label", "patient", "tumour_type", "dice", "precision", "recall", "hd95")
 BINS = 20
@@ -39,6 +45,7 @@ def write_evaluation_report(
     examples: Sequence[tuple[str, np.ndarray]],
     manifest: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]] | None = None,
+    reliability: np.ndarray | None = None,
 ) -> None:
     """Write the report of an evaluation as one HTML file that opens offline.
 
@@ -50,6 +57,7 @@ def write_evaluation_report(
         examples: title and RGB uint8 picture each.
         manifest: command, versions, seed, checksums, time; shown in the footer.
         history: a row an epoch of the training; None leaves out the curve.
+        reliability: RGB uint8 picture of the reliability diagram; None leaves it out.
 
     Raises:
         OutputError: the file can't be written.
@@ -71,8 +79,21 @@ def write_evaluation_report(
         worst_columns=_worst_columns(worst, rated),
         examples=[(title, data_uri(rgb)) for title, rgb in examples],
         curve=data_uri(pictures.training_curve(history)) if history else None,
+        certainty=_certainty(metrics),
+        reliability=None if reliability is None else data_uri(reliability),
         manifest=manifest,
     )
+
+
+def _certainty(metrics: Mapping[str, Any]) -> list[tuple[str, float | None, Sequence[float] | None]]:
+    """What is measured of certainty: name, value, interval."""
+    calibration, review = metrics.get("calibration") or {}, metrics.get("review_score") or {}
+    rows = [(title, calibration[name], calibration[f"{name}_95"]) for name, title in CALIBRATION.items() if calibration]
+    for what in ("pictures", "cases") if review else ():
+        found = review[what]
+        several = f"{found['n_low']} of {found['n']} {what} with Dice < {review['low_dice']}"
+        rows += [(f"{title}, {several}", found[name], found[f"{name}_95"]) for name, title in REVIEW.items()]
+    return rows
 
 
 def _worst_columns(worst: Sequence[Mapping[str, Any]], rated: Sequence[Mapping[str, Any]]) -> list[str]:

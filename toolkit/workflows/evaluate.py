@@ -12,11 +12,15 @@ import numpy as np
 from toolkit.data.regions import region_masks
 from toolkit.data.store import CaseRecord, Span, SplitName, Store
 from toolkit.errors import StoreError
+from toolkit.evaluation.calibration import PixelCounter, described, patient_sums
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image, representative_images
+from toolkit.evaluation.reliability_chart import draw_reliability
+from toolkit.evaluation.review import ReviewTable
 from toolkit.files import write_json
 from toolkit.inference.predictor import Predictor
 from toolkit.inference.runtimes.by_windows import ENHANCED
 from toolkit.manifest import Manifest, file_checksums
+from toolkit.metrics import DEFAULT_RULE
 from toolkit.pictures import curve_png, overlay, panel, save_png, stack, to_grey
 from toolkit.progress import track
 from toolkit.report.evaluation import write_evaluation_report
@@ -96,7 +100,9 @@ def judge(
         OutputError: `out` can't be written.
     """
     judged = judged_part(predictor, store, part)
-    metrics = evaluate_cases(_results(predictor, store, judged.spans), out)
+    pixels, review = PixelCounter(predictor.info.recipe.model), ReviewTable(DEFAULT_RULE)
+    metrics = evaluate_cases(_results(predictor, store, judged.spans, pixels, review), out)
+    sums = patient_sums(pixels.samples(), predictor.info.temperature)
     metrics |= {
         "model": predictor.name,
         "split": judged.split,
@@ -105,6 +111,8 @@ def judge(
         "threshold": predictor.info.threshold,
         "post_processing": predictor.info.post_processing.model_dump(),
         "trained_on_this_store": judged.same_store,
+        "calibration": {"temperature": predictor.info.temperature} | described(sums),
+        "review_score": review.summary(),
     }
     write_json(out / "metrics.json", metrics)
     rows = read_per_image(out / "per_image.csv")
@@ -113,7 +121,8 @@ def judge(
         save_png(out / "examples.png", stack([picture for _, picture in examples]))
     if history:
         curve_png(history, out / "curve.png")
-    write_evaluation_report(out / "report.html", metrics, rows, examples, manifest.content(), history)
+    chart = draw_reliability({"as told": sums}, metrics["synthetic"])
+    write_evaluation_report(out / "report.html", metrics, rows, examples, manifest.content(), history, chart)
     return metrics
 
 
@@ -206,12 +215,18 @@ def predicted(
         yield span, predictor.predict(images, np.array(span.case.intensity_range), span.case.spacing_mm), truth
 
 
-def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[CaseResult]:
+def _results(
+    predictor: Predictor, store: Store, spans: list[Span], pixels: PixelCounter, review: ReviewTable
+) -> Iterator[CaseResult]:
+    """The masks of each span, region by region; on the way its pixels and review scores are taken down."""
     model = predictor.info.recipe.model
     for span, probability, truth in predicted(predictor, store, spans, "Evaluating"):
         mask = predictor.mask(probability, span.case.spacing_mm)
         # Judged is the mask as it would be written, not each channel before painting.
         true_regions, regions = region_masks(truth, model), region_masks(mask, model)
+        pixels.add(probability, truth, span.case.patient_group)
+        tumour, told = np.asarray(true_regions.any(axis=-1)), predictor.calibrated_tumour(probability)
+        scores = review.add(mask > 0, tumour, told, span.case.patient_group)
         for index, region in enumerate(model.regions):
             yield CaseResult(
                 case=span.case.case,
@@ -225,6 +240,7 @@ def _results(predictor: Predictor, store: Store, spans: list[Span]) -> Iterator[
                 spacing_mm=span.case.spacing_mm,
                 synthetic=span.case.synthetic,
                 label=region,
+                review_scores=scores,
             )
 
 

@@ -164,6 +164,20 @@ def test_post_processing_that_makes_no_sense_is_refused(wrong):
         PostProcessing(**wrong)
 
 
+def test_a_file_from_before_there_was_calibration_has_the_temperature_1(file, tmp_path):
+    old = json.loads(INFO.model_dump_json())
+    del old["temperature"]
+    path = rewrite(file, tmp_path / "old.keras", lambda name, c: json.dumps(old) if name == ENTRY else c)
+    assert read_info(path) == INFO
+    assert read_info(path).temperature == 1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "inf", "nan"])
+def test_a_temperature_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ValidationError, match="temperature"):
+        ModelInfo(**{**dict(INFO), "temperature": wrong})
+
+
 def test_other_information_leaves_the_model_as_it_is(file, tmp_path):
     path = Path(shutil.copy(file, tmp_path / "best.keras"))
     replace_info(path, CHOSEN)

@@ -73,6 +73,22 @@ def test_each_metric_has_its_levels_and_its_interval(report):
     assert "the rule is: both empty counts as 1" in seen
 
 
+def test_certainty_has_its_numbers_and_says_what_it_can_not_know(report):
+    found = {"auc": 0.9, "auc_95": [0.8, 0.95], "area_auc": 0.7, "area_auc_95": [0.5, 0.85], "n_low": 5, "n": 32}
+    nothing_low = dict.fromkeys(found) | {"n_low": 0, "n": 9}
+    calibration = {
+        name: value for measure in ("ece", "nll", "brier") for name, value in ((measure, 0.25), (f"{measure}_95", None))
+    }
+    review = {"low_dice": 0.5, "pictures": found, "cases": nothing_low}
+    seen = text(report(METRICS | {"calibration": calibration, "review_score": review}))
+    assert "Expected calibration error 0.250 –" in seen
+    assert "AUC of the review score, 5 of 32 pictures with Dice < 0.5 0.900 0.800 to 0.950" in seen
+    assert "AUC of a small marked area, 5 of 32 pictures with Dice < 0.5 0.700 0.500 to 0.850" in seen
+    assert "0 of 9 cases with Dice < 0.5 – –" in seen
+    assert "nothing of a tumour missed with confidence" in seen
+    assert "Certainty" not in text(report())
+
+
 def test_a_metric_that_is_not_defined_is_a_dash(report):
     seen = text(report())
     assert "NSD – – – –" in seen

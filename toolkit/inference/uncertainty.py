@@ -1,0 +1,94 @@
+"""How sure a model is: calibrated probability, entropy, and a score that says which case to look at first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.config import ModelRecipe
+
+EVEN_CHANCE = 0.5
+
+
+def calibrated(probability: np.ndarray, temperature: float, model: ModelRecipe) -> np.ndarray:
+    """Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 9).
+
+    Logits are divided by T before the function that made probabilities of them: the sigmoid of each of overlapping
+    regions, `sigmoid(logit(p) / T)`; the softmax over exclusive regions and background. Both are
+    `q^(1/T) / sum q^(1/T)` over shares q that add up to 1, which needs no logarithm and so holds at 0 and 1. A T above
+    1 draws probabilities towards even chances; 0.5 of a sigmoid, and the likeliest of a softmax, stay.
+
+    Args:
+        probability: `(..., regions)`.
+        temperature: T, above 0.
+        model: whether regions are exclusive.
+
+    Returns:
+        `(..., regions)`; the input itself at T = 1.
+    """
+    if temperature == 1:
+        return probability
+    if model.exclusive:
+        return _tempered(with_background(probability), temperature)[..., :-1]
+    return _tempered(np.stack([probability, 1 - probability], axis=-1), temperature)[..., 0]
+
+
+def predictive_entropy(probability: np.ndarray, model: ModelRecipe) -> np.ndarray:
+    """Entropy of what is said of a pixel, in bits: 0 where the model is sure, 1 where it has no idea.
+
+    Args:
+        probability: `(slices, height, width, regions)`.
+        model: of overlapping regions the largest entropy counts, `-p log2 p - (1-p) log2 (1-p)`; of n exclusive ones it
+            is that of regions and background together, divided by log2(n + 1), its largest value.
+
+    Returns:
+        `(slices, height, width)` float32, 0 to 1.
+    """
+    if model.exclusive:
+        shares = with_background(probability)
+        entropy = _bits(shares).sum(axis=-1) / np.log2(shares.shape[-1])
+    else:
+        entropy = (_bits(probability) + _bits(1 - probability)).max(axis=-1)
+    return np.clip(entropy, 0, 1).astype(np.float32)
+
+
+def review_score(mask: np.ndarray, tumour_probability: np.ndarray) -> float:
+    """How much a mask deserves a look: 1 minus the Dice to be expected of it, if probabilities are what they say.
+
+    With the marked pixels M and the probability p of being tumour, a truth drawn pixel by pixel has the expected Dice
+    `E[2 |M and truth| / (|M| + |truth|)]`, here the ratio of the expectations, `2 sum_M p / (|M| + sum p)`: close where
+    there are many pixels. An empty mask has no such figure: there it is `min(1, highest p / 0.5)`, how near the
+    likeliest pixel came to being marked.
+
+    It knows what the model doubts and nothing else: a tumour that was missed with confidence, or something else that
+    was marked with confidence, gets a low score.
+
+    Args:
+        mask: labels or bool, of a slice or a whole case; above 0 is tumour.
+        tumour_probability: same shape, of being in any region; calibrated (`Predictor.calibrated_tumour`).
+
+    Returns:
+        0 to 1; higher: look at this one first.
+    """
+    marked = mask > 0
+    if not marked.any():
+        return min(1.0, float(tumour_probability.max()) / EVEN_CHANCE)
+    shared = tumour_probability.sum(where=marked, dtype=np.float64)
+    expected = 2 * shared / (np.count_nonzero(marked) + tumour_probability.sum(dtype=np.float64))
+    return float(1 - expected)
+
+
+def with_background(probability: np.ndarray) -> np.ndarray:
+    """Shares of exclusive regions and, last, of the background: `(..., regions + 1)`."""
+    background = np.clip(1 - probability.sum(axis=-1, keepdims=True), 0, 1)
+    return np.concatenate([probability, background], axis=-1)
+
+
+def _tempered(shares: np.ndarray, temperature: float) -> np.ndarray:
+    # Of the largest share 1 is left whatever the temperature, so the sum can't become 0.
+    powers = (shares / shares.max(axis=-1, keepdims=True)) ** (1 / temperature)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _bits(shares: np.ndarray) -> np.ndarray:
+    """-q log2 q, and its limit 0 at 0."""
+    return -shares * np.log2(np.where(shares > 0, shares, 1))

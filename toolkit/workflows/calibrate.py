@@ -1,0 +1,85 @@
+"""`bts-evaluate --calibrate`: the temperature that validation patients give goes into the model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from toolkit.data.store import Store
+from toolkit.errors import ModelError
+from toolkit.evaluation.calibration import (
+    PixelCounter,
+    cross_fitted,
+    described,
+    difference,
+    fit_temperature,
+    patient_sums,
+    reliability,
+)
+from toolkit.evaluation.reliability_chart import draw_reliability
+from toolkit.files import write_csv, write_json
+from toolkit.inference.predictor import KERAS, Predictor, find_model
+from toolkit.manifest import Manifest, file_checksums
+from toolkit.models.model_file import replace_info
+from toolkit.pictures import save_png
+from toolkit.workflows.evaluate import judged_part, predicted
+
+
+def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
+    """Fit the temperature on the validation part of a store, and store it in the model file.
+
+    It takes the place of one stored before, and starts from the probability as the network gives it. Stored is the one
+    of all validation patients; how much it mends is measured on each patient with the one of the others (see
+    `toolkit.evaluation.calibration.cross_fitted`). Writes into `out`: calibration.json, what is returned;
+    calibration.csv, the points of reliability.png; manifest.json.
+
+    Args:
+        model: run folder, `.keras` file, or the name of a model in saved_models/.
+        store_path: folder written by `bts-prepare`.
+        out: folder for the results.
+
+    Returns:
+        `model` (the file), `split`, `split_leaks_patients`, `n_images`, `n_patients`; `temperature`, the one stored;
+        `cross_fitted`, the lowest and the highest by which `after` is measured; `before`, `after` and `difference`, see
+        `described` and `difference` in `toolkit.evaluation.calibration`. The last three are None of a single patient.
+
+    Raises:
+        ModelError: the model can't be read, does not fit the store, or is an exported one.
+        StoreError: the store can't be read, has no such part, the model has learned from its patients, or there is no
+            tumour.
+        OutputError: `out` or the model file can't be written.
+    """
+    manifest = Manifest()
+    path = find_model(model)
+    if path.suffix != KERAS:
+        raise ModelError(f"{path}: is an exported model; calibrate the run it was made from, then export that again")
+    predictor, store = Predictor(path), Store(store_path)
+    part = judged_part(predictor, store, "val")
+    pixels = PixelCounter(predictor.info.recipe.model)
+    for span, probability, truth in predicted(predictor, store, part.spans, "Calibrating"):
+        pixels.add(probability, truth, span.case.patient_group)
+    samples = pixels.samples()
+    temperature, of_others = fit_temperature(samples), cross_fitted(samples)
+    sums = {"before": patient_sums(samples, 1.0)}
+    if of_others is not None:
+        sums["after"] = patient_sums(samples, of_others)
+    before, after = sums["before"], sums.get("after")
+    result = {
+        "model": str(path),
+        "split": part.split,
+        "split_leaks_patients": part.leaks,
+        "n_images": sum(span.n_slices for span in part.spans),
+        "n_patients": len(samples.patients),
+        "temperature": temperature,
+        "cross_fitted": None if of_others is None else [float(of_others.min()), float(of_others.max())],
+        "before": described(before),
+        "after": after and described(after),
+        "difference": after and difference(after, before),
+    }
+    content = manifest.content(model=file_checksums([path]), store=store.index.checksums_sha256)
+    write_csv(out / "calibration.csv", [{"of": name} | row for name, one in sums.items() for row in reliability(one)])
+    write_json(out / "calibration.json", result)
+    save_png(out / "reliability.png", draw_reliability(sums, store.index.synthetic))
+    replace_info(path, predictor.info.model_copy(update={"temperature": temperature}))
+    write_json(out / "manifest.json", content)
+    return result
