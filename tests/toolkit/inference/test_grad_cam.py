@@ -1,4 +1,4 @@
-"""Grad-CAM says what its paper's equations say: worked by hand on a network of two layers, by differences on a real one."""
+"""Grad-CAM is what its paper's equations say: by hand on a network of two layers, by differences on a real one."""
 
 import cv2
 import keras
