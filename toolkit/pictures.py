@@ -22,6 +22,7 @@ TRUTH_COLOUR = (86, 180, 233)
 BACKGROUND = 24
 INK = 235
 FILL_OPACITY = 0.35
+HEAT_OPACITY = 0.7
 PANEL_HEIGHT = 256
 SYNTHETIC_LABEL = "SYNTHETIC"
 
@@ -106,6 +107,34 @@ def heat(values: np.ndarray) -> np.ndarray:
         `(height, width, 3)` uint8.
     """
     return cv2.cvtColor(cv2.applyColorMap(to_grey(values, 0.0, 1.0), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+
+
+def map_overlay(
+    grey: np.ndarray,
+    values: np.ndarray,
+    prediction: np.ndarray | None = None,
+    height: int | None = None,
+    synthetic: bool = False,
+) -> np.ndarray:
+    """A slice under the heat of a map, the more opaque the higher its value, with the prediction as outline.
+
+    Args:
+        grey: `(height, width)` uint8.
+        values: `(height, width)` in [0, 1].
+        prediction: as for `overlay`; None draws none.
+        height: height of the picture in pixels; that of `grey` if None.
+        synthetic: write "SYNTHETIC" onto the picture.
+
+    Returns:
+        `(height, width, 3)` uint8.
+    """
+    size = _size_at(grey, height)
+    unit = np.clip(_resize_picture(np.asarray(values, np.float32), size), 0.0, 1.0)
+    opacity = HEAT_OPACITY * unit[..., None]
+    rgb = np.rint((1 - opacity) * _as_rgb(_resize_picture(grey, size)) + opacity * heat(unit)).astype(np.uint8)
+    if prediction is not None:
+        rgb[_outline(_resize_mask(tumour(prediction), size))] = PREDICTION_COLOUR
+    return label_synthetic(rgb) if synthetic else rgb
 
 
 def panel(columns: Sequence[tuple[str, np.ndarray]], height: int = PANEL_HEIGHT, synthetic: bool = False) -> np.ndarray:

@@ -69,9 +69,9 @@ def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, labels: M
     values = mask.astype(np.uint8)
     if scan.header is None:
         pages = (values > 0) * np.uint8(WHITE) if len(labels) == 1 else values
-        return WrittenMask(_write_pictures(pages, out_dir / f"{name}_mask{'.png' if len(pages) == 1 else '.tif'}"))
+        return WrittenMask(write_pictures(pages, out_dir / f"{name}_mask"))
     volume = scan.restore(values)
-    path = _write_nifti(volume, scan.header, out_dir / f"{name}_mask.nii.gz")
+    path = write_nifti(volume, scan.header, out_dir / f"{name}_mask.nii.gz", "label")
     if scan.series is None or not can_write_dicom_seg():
         return WrittenMask(path)
     try:
@@ -81,22 +81,54 @@ def write_mask(scan: Scan, mask: np.ndarray, out_dir: Path, name: str, labels: M
     return WrittenMask(path, seg)
 
 
-def _write_nifti(volume: np.ndarray, scan_header: nib.Nifti1Header, path: Path) -> Path:
+def write_nifti(
+    volume: np.ndarray,
+    scan_header: nib.Nifti1Header,
+    path: Path,
+    intent: str,
+    highest: float = 0.0,
+    slope: float = 1.0,
+) -> Path:
+    """Write 8-bit values, atomically, where a scan lies: its affine, sform, qform and zooms.
+
+    Args:
+        volume: uint8, in the axis order of the scan's file.
+        scan_header: of the scan.
+        path: `.nii.gz`.
+        intent: what NIfTI calls such values.
+        highest: value that viewers show brightest (`cal_max`); 0 leaves it to them.
+        slope: readers see the stored values times this.
+
+    Raises:
+        OutputError: it can't be written.
+    """
     import nibabel as nib
 
     header = scan_header.copy()
     header.set_data_dtype(np.uint8)
-    # What is said about grey values does not hold for labels.
-    header["cal_min"] = header["cal_max"] = 0
-    header.set_intent("label")
+    # What is said about grey values does not hold for others.
+    header["cal_min"], header["cal_max"] = 0, highest
+    header.set_intent(intent)
     is_nifti2 = isinstance(header, nib.Nifti2Header)
     image = (nib.Nifti2Image if is_nifti2 else nib.Nifti1Image)(volume, header.get_best_affine(), header)
+    # nibabel stores what it is given where a header has a slope.
+    image.header.set_slope_inter(slope, 0.0)
     with atomic_path(path) as partial:
         nib.save(image, partial)
     return path
 
 
-def _write_pictures(pages: np.ndarray, path: Path) -> Path:
+def write_pictures(pages: np.ndarray, stem: Path) -> Path:
+    """Write one page as `.png`, several as a `.tif`, atomically.
+
+    Args:
+        pages: `(N, H, W)` uint8.
+        stem: path without the ending.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    path = stem.with_name(f"{stem.name}{'.png' if len(pages) == 1 else '.tif'}")
     if path.suffix == ".png":
         written, data = cv2.imencode(".png", pages[0])
     else:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.case_pictures import SHEET_SLICES
 from toolkit.data.case import Case
 from toolkit.pictures import PREDICTION_COLOUR
-from toolkit.report.overlay_picture import SHEET_SLICES, overlay_picture, shown_modality
+from toolkit.report.overlay_picture import overlay_picture, shown_modality
 from toolkit.report.predicted_case import PredictedCase
 
 
