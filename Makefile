@@ -3,14 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 BENCH := bench
+PEERS := .venv-peers
+# What pip is asked for; by default the index' newest build without CUDA, several GB less, or torch where it has none.
+PEER_TORCH ?=
 
 .PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   train on synthetic phantoms, judge on others, and show where the report is (under 10 minutes)"
 	@echo "make test   lint, types and tests (about 12 minutes)"
-	@echo "make bench  cost of the enhancer, size and speed of exported formats, measured side by side (25 minutes)"
-	@echo "make clean  remove .venv and what demo and test made"
+	@echo "make bench  speed and memory: beside MONAI, of exported formats, of large volumes, of the enhancer (about an hour)"
+	@echo "make clean  remove .venv, $(PEERS) and what demo, test and bench made"
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -45,13 +48,23 @@ lint: .venv/installed-test
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+$(PEERS)/installed: .venv/python benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	cpu=$$($(PEERS)/bin/pip index versions torch 2>/dev/null | grep -o '[0-9][0-9.]*+cpu' | head -n 1); \
+	torch="$(PEER_TORCH)"; \
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check "$${torch:-torch$${cpu:+==$$cpu}}"
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers/requirements.txt
+	touch $@
+
 # Speed does not depend on what was learned: an epoch on phantoms is enough.
-bench: .venv/installed
+bench: .venv/installed $(PEERS)/installed
 	$(BIN)/python benchmarks/enhancer_cost.py --out $(BENCH)
 	rm -rf $(BENCH)/store $(BENCH)/run
 	$(BIN)/bts-prepare phantom --out $(BENCH)/store --patients 20 --size 128
 	$(BIN)/bts-train figshare --data $(BENCH)/store --out $(BENCH)/run --set training.epochs=2
 	$(BIN)/python benchmarks/formats.py $(BENCH)/run --data $(BENCH)/store --out $(BENCH)
+	$(BIN)/python benchmarks/predict_speed.py $(BENCH)/run --data $(BENCH)/store --peers $(PEERS)/bin/python --out $(BENCH)
+	$(BIN)/python benchmarks/memory.py --out $(BENCH)
 
 clean:
-	rm -rf .venv $(DEMO) $(BENCH) *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(PEERS) $(DEMO) $(BENCH) *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import bootstrap
+from ratios import ratio
 
 from toolkit.config import Recipe, check_recipe, load_recipe
 from toolkit.files import write_csv
@@ -109,17 +109,16 @@ def measure(size: int, modalities: int, rounds: int) -> Iterator[dict[str, Any]]
                     seconds[name, step].append(time.perf_counter() - start)
     n_slices = WINDOWS[size] * N_SLICES
     for (name, step), times in seconds.items():
-        ratios = np.array(times) / seconds[BASE, step]
-        low, high = bootstrap((ratios,), np.median, method="percentile", rng=1).confidence_interval
+        longer, low, high = ratio(times, seconds[BASE, step])
         yield {
             "size": size,
             "modalities": modalities,
             "enhancer": name,
             "step": step,
             "ms_a_slice": round(1e3 * float(np.median(times)) / n_slices, 2),
-            "ratio": round(float(np.median(ratios)), 3),
-            "ratio_low": round(float(low), 3),
-            "ratio_high": round(float(high), 3),
+            "ratio": round(longer, 3),
+            "ratio_low": round(low, 3),
+            "ratio_high": round(high, 3),
         }
 
 

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
+from ratios import ratio
 
 from toolkit.data.intensity import intensity_range
 from toolkit.errors import ModelError
@@ -66,16 +66,15 @@ def rows(seconds: dict[str, np.ndarray], n_slices: int, run: Path, report: dict[
         zip(["SavedModel", *(f"TFLite {t.precision}" for t in TARGETS[1:])], report["exports"].values(), strict=True)
     )
     for name, times in seconds.items():
-        ratios = seconds[KERAS] / times
-        low, high = bootstrap((ratios,), np.median, method="percentile", rng=1).confidence_interval
+        faster, low, high = ratio(seconds[KERAS], times)
         known = parity.get(name, {})
         yield {
             "format": name,
             "megabytes": round((known["bytes"] if known else find_model(run).stat().st_size) / 1e6, 2),
             "slices_per_second": round(n_slices / float(np.median(times)), 1),
-            "times_keras": round(float(np.median(ratios)), 2),
-            "times_keras_low": round(float(low), 2),
-            "times_keras_high": round(float(high), 2),
+            "times_keras": round(faster, 2),
+            "times_keras_low": round(low, 2),
+            "times_keras_high": round(high, 2),
             "max_probability_difference": known.get("max_difference"),
             "dice_between_masks": known.get("dice_between"),
             "dice_change": known.get("dice_change"),
