@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.app import Debug, one_line_errors, single_command
+from cli.asking import DropoutSamples, Flips, Tiles, settings
 
 SHOWN_CANDIDATES = 10
 # How numbers are written in each column of the calibration.
@@ -31,6 +32,13 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Store made by bts-prepare.")],
     split: Annotated[Part, typer.Option(help="Part of the split; open test once, at the end.")] = Part.val,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-evaluation"),
+    ensemble: Annotated[
+        list[Path] | None, typer.Option(metavar="MODEL", help="Another model, which answers together with the first.")
+    ] = None,
+    tta: Flips = False,
+    mc_dropout: DropoutSamples = 0,
+    tiles: Tiles = False,
+    no_postprocessing: Annotated[bool, typer.Option("--no-postprocessing", help="Threshold only.")] = False,
     choose_postprocessing: Annotated[
         bool,
         typer.Option("--choose-postprocessing", help="Instead, store what does best on val in the run's model file."),
@@ -47,6 +55,7 @@ def evaluate(
     Examples:
       bts-evaluate runs/figshare --data stores/figshare --out evaluation
       bts-evaluate runs/figshare --data stores/figshare --split test --out evaluation-test
+      bts-evaluate runs/a --ensemble runs/b --tta --data stores/figshare --out evaluation-both
       bts-evaluate runs/figshare --data stores/figshare --choose-postprocessing
       bts-evaluate runs/figshare --data stores/figshare --calibrate
     """
@@ -57,7 +66,8 @@ def evaluate(
             return
         from toolkit.workflows.evaluate import evaluate as run
 
-        metrics = run(model, data, split.value, out)
+        asked = settings(not no_postprocessing, tta, mc_dropout, tiles)
+        metrics = run([model, *(ensemble or [])], data, split.value, out, asked)
         intervals = metrics["confidence_95"]
         typer.echo(
             f"{split.value} split ({metrics['split']}): {metrics['n_images']} pictures, "

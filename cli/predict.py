@@ -8,14 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from cli.app import Debug, one_line_errors, single_command
+from cli.asking import DropoutSamples, Flips, Tiles, settings
 from cli.spacing import Spacing, spacing_mm
 
 
 def predict(
     inputs: Annotated[list[Path], typer.Argument(help="DICOM, NIfTI, .mat, PNG, TIFF, JPEG, or folders of them.")],
     model: Annotated[
-        Path | None,
-        typer.Option(help="Run folder, .keras or .tflite file, SavedModel folder, or a name in saved_models/."),
+        list[Path] | None,
+        typer.Option(
+            help="Run folder, .keras or .tflite file, SavedModel folder, or a name in saved_models/; several times: "
+            "an ensemble."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bts-predictions"),
     server: Annotated[
@@ -26,6 +30,13 @@ def predict(
     no_postprocessing: Annotated[
         bool, typer.Option("--no-postprocessing", help="Threshold only, as exported graphs do; see bts-evaluate.")
     ] = False,
+    tta: Flips = False,
+    mc_dropout: DropoutSamples = 0,
+    tiles: Tiles = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also attention and Grad-CAM, in the report and as files; needs .keras.")
+    ] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write maps of uncertainty as files.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Scans done at the same time, each with the model in memory.")] = 1,
     debug: Debug = False,
 ) -> None:
@@ -41,16 +52,19 @@ def predict(
       bts-predict BraTS-GLI-00001-000/ --model runs/brats
       bts-predict stack.nii.gz --model runs/figshare --spacing 5,0.9,0.9
       bts-predict ten-thousand-scans/ --model runs/figshare --jobs 4
+      bts-predict scan.nii.gz --model fold0 --model fold1 --tta --uncertainty
+      bts-predict scan.nii.gz --model runs/figshare --explain
       bts-predict scan.nii.gz --server grpc://localhost:8500/figshare
     """
     with one_line_errors(debug):
         from toolkit.errors import SourceError, UsageError
 
-        if (model is None) == (server is None):
-            raise UsageError("name one model: --model RUN, or --server URL")
+        if bool(model) == (server is not None):
+            raise UsageError("name a model: --model RUN, or --server URL")
         from toolkit.workflows.predict import predict as run
 
-        summary = run(inputs, model or str(server), out, spacing_mm(spacing), not no_postprocessing, jobs)
+        asked = settings(not no_postprocessing, tta, mc_dropout, tiles)
+        summary = run(inputs, model or str(server), out, spacing_mm(spacing), asked, jobs, explain, uncertainty)
         if summary["trained_on_synthetic_data"]:
             typer.echo("warning: this model was trained on synthetic phantoms; on people it means nothing", err=True)
         for name, case in summary["cases"].items():

@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.config import Recipe
 from toolkit.data.regions import label_mask, region_masks
 from toolkit.evaluation.statistics import bootstrap_interval
-from toolkit.inference.postprocessing import post_processed
+from toolkit.inference.postprocessing import likeliest_labels, post_processed
 from toolkit.metrics import count, dice
 from toolkit.models.model_file import DEFAULT_THRESHOLD, PostProcessing
 
@@ -68,11 +68,11 @@ class Contest:
             spacing_mm: `(slice, row, column)` distances, or None if unknown.
         """
         model = self._recipe.model
-        true_regions = region_masks(truth, model)
+        true_regions, likeliest = region_masks(truth, model), likeliest_labels(probability, model)
         for threshold, candidates in groupby(CANDIDATES, lambda candidate: candidate.threshold):
             labels = label_mask(probability, model, threshold)
             for candidate in candidates:
-                mask = post_processed(labels, probability, candidate.post_processing, self._recipe, spacing_mm)
+                mask = post_processed(labels, likeliest, candidate.post_processing, self._recipe, spacing_mm)
                 self._dice[candidate] += _picture_dice(true_regions, region_masks(mask, model))
         self._patients += [patient_group] * (len(truth) * true_regions.shape[-1])
 

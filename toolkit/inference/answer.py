@@ -22,8 +22,8 @@ class Answer:
             the largest there can be. None of a single member.
         attention: `(slices, height, width)` uint8, mean of the attention gates; 255 is 1.
         grad_cam: `(slices, height, width)` uint8, what counted most for the mask; 255 is the case's largest.
-        enhanced: `(slices, height, width, modalities)` float32, what the network behind the enhancer saw, in the
-            units of the scan.
+        enhanced: `(slices, height, width)` uint8, what the network behind the enhancer saw of one modality; 255 is
+            the brightest it sees (`toolkit.data.intensity.CLIP`).
     """
 
     mask: np.ndarray

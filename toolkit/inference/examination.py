@@ -1,70 +1,94 @@
-"""All that is asked of a model about one case."""
+"""All that is asked of a model about one case, slice by slice."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from toolkit.config import ModelRecipe
 from toolkit.data.case import Case
-from toolkit.data.regions import tumour_probability
+from toolkit.data.intensity import CLIP
+from toolkit.data.regions import label_mask
 from toolkit.inference.answer import Answer
-from toolkit.inference.predictor import Predictor
+from toolkit.inference.postprocessing import likeliest_labels, post_processed
+from toolkit.inference.predictor import Opinions, Predictor
+from toolkit.inference.runtimes.by_windows import ENHANCED
+from toolkit.inference.uncertainty import calibrated, predictive_entropy, review_score
 
-EVEN_CHANCE = 0.5
+ATTENTION, GRAD_CAM = EXPLANATION = ("attention", "grad_cam")
+# Standard deviation of probabilities that are 0 and 1 in turn, the largest there is.
+MOST_DISAGREEMENT = 0.5
 
 
-def examine(predictor: Predictor, case: Case) -> Answer:
-    """Ask a model about a case.
+def examine(predictor: Predictor, case: Case, shown: int = 0, explain: bool = False) -> Answer:
+    """Ask a model about a case. What is kept of a slice is bytes a pixel, so that long volumes fit into memory.
 
     Args:
         predictor: the model.
         case: `images` as stored, `spacing_mm` where known.
+        shown: which modality the enhanced image is kept of.
+        explain: also ask for attention and Grad-CAM, as far as the network has them.
 
     Raises:
-        ModelError: the case does not fit the model, or the model can't be run.
+        ModelError: the case does not fit the model, the model can't be run, or it can't be explained.
         ServerError: the server does not answer.
     """
-    probability = predictor.predict(case.images, spacing_mm=case.spacing_mm)
-    mask = predictor.mask(probability, case.spacing_mm)
-    tumour = predictor.tumour(probability)
-    entropy = predictive_entropy(probability, predictor.info.recipe.model)
-    return Answer(
-        mask=mask,
-        highest_probability=tumour.max(axis=(1, 2)),
-        review_score=review_score(mask, tumour),
-        uncertainty=np.rint(entropy * 255).astype(np.uint8),
-    )
+    wanted = list(predictor.shows & {ENHANCED}) if predictor.info.recipe.model.enhancer.kind != "none" else []
+    if explain:
+        # A network without gates has no attention to show, but any network in Keras has a Grad-CAM.
+        wanted += [GRAD_CAM, *(predictor.shows & {ATTENTION})]
+    notes = _Notes(predictor, case.images.shape[:3], shown)
+    for index, opinions in enumerate(predictor.stream(case.images, spacing_mm=case.spacing_mm, wanted=wanted)):
+        notes.take(index, opinions)
+    return notes.answer(case.spacing_mm)
 
 
-def predictive_entropy(probability: np.ndarray, model: ModelRecipe) -> np.ndarray:
-    """Entropy of being tumour in bits: 0 where the model is sure, 1 where it has no idea.
+class _Notes:
+    """What is kept of the slices that have been seen."""
 
-    Args:
-        probability: `(slices, height, width, regions)`.
-        model: whose regions they are.
+    def __init__(self, predictor: Predictor, shape: tuple[int, ...], shown: int) -> None:
+        self._predictor, self._shape, self._shown = predictor, shape, shown
+        self._labels, self._likeliest, self._uncertainty = (np.zeros(shape, np.uint8) for _ in range(3))
+        # Two bytes hold a probability near 0 well enough for a sum over many pixels, which one byte would not.
+        self._tumour = np.zeros(shape, np.float16)
+        self._highest = np.zeros(shape[0], np.float32)
+        self._disagreement = np.zeros(shape, np.uint8) if predictor.n_members > 1 else None
+        self._maps: dict[str, np.ndarray] = {}
 
-    Returns:
-        `(slices, height, width)` float32.
-    """
-    tumour = tumour_probability(probability, model)
-    shares = np.clip(np.stack([tumour, 1 - tumour]), 0, 1)
-    return -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=0)
+    def take(self, index: int, opinions: Opinions) -> None:
+        """Keep what all members say of a slice."""
+        info, mean = self._predictor.info, opinions.probability.mean(axis=0)
+        self._labels[index] = label_mask(mean, info.recipe.model, info.threshold)
+        self._likeliest[index] = likeliest_labels(mean, info.recipe.model)
+        certain = calibrated(mean, info.temperature, info.recipe.model)
+        tumour = self._predictor.tumour(certain)
+        self._tumour[index], self._highest[index] = tumour, tumour.max()
+        self._uncertainty[index] = _in_bytes(predictive_entropy(certain, info.recipe.model))
+        if self._disagreement is not None:
+            spread = self._predictor.tumour(opinions.probability).std(axis=0)
+            self._disagreement[index] = _in_bytes(spread / MOST_DISAGREEMENT)
+        for name, values in opinions.maps.items():
+            own = values[..., self._shown] / CLIP if name == ENHANCED else values[..., 0]
+            kept = self._maps.setdefault(name, np.zeros(self._shape, np.float32 if name == GRAD_CAM else np.uint8))
+            kept[index] = own if name == GRAD_CAM else _in_bytes(own)
+
+    def answer(self, spacing_mm: tuple[float, float, float] | None) -> Answer:
+        """What comes of them all."""
+        info, maps = self._predictor.info, self._maps
+        mask = post_processed(self._labels, self._likeliest, info.post_processing, info.recipe, spacing_mm)
+        if GRAD_CAM in maps:
+            largest = maps[GRAD_CAM].max()
+            maps[GRAD_CAM] = _in_bytes(maps[GRAD_CAM] / largest if largest > 0 else maps[GRAD_CAM])
+        return Answer(
+            mask=mask,
+            highest_probability=self._highest,
+            review_score=review_score(mask, self._tumour),
+            uncertainty=self._uncertainty,
+            disagreement=self._disagreement,
+            attention=maps.get(ATTENTION),
+            grad_cam=maps.get(GRAD_CAM),
+            enhanced=maps.get(ENHANCED),
+        )
 
 
-def review_score(mask: np.ndarray, tumour_probability: np.ndarray) -> float:
-    """How much a mask deserves a look: 1 minus the Dice to be expected of it, if probabilities are what they say.
-
-    Of an empty mask it is how near the likeliest pixel came to being marked.
-
-    Args:
-        mask: `(slices, height, width)`, above 0 is tumour.
-        tumour_probability: the same shape.
-
-    Returns:
-        0 to 1; higher: look at this one first.
-    """
-    marked = mask > 0
-    if not marked.any():
-        return min(1.0, float(tumour_probability.max()) / EVEN_CHANCE)
-    shared = tumour_probability.sum(where=marked, dtype=np.float64)
-    return float(1 - 2 * shared / (np.count_nonzero(marked) + tumour_probability.sum(dtype=np.float64)))
+def _in_bytes(values: np.ndarray) -> np.ndarray:
+    """0 to 1 as 0 to 255."""
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

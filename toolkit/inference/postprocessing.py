@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.components import bounding_box, components
-from toolkit.config import Recipe
+from toolkit.config import ModelRecipe, Recipe
 from toolkit.data.grid import model_grid
 from toolkit.models.model_file import PostProcessing
 
 
 def post_processed(
     labels: np.ndarray,
-    probability: np.ndarray,
+    likeliest: np.ndarray,
     processing: PostProcessing,
     recipe: Recipe,
     spacing_mm: tuple[float, float, float] | None,
@@ -33,7 +33,7 @@ def post_processed(
 
     Args:
         labels: `(slices, height, width)` uint8 of `toolkit.data.regions.label_mask`.
-        probability: `(slices, height, width, regions)`.
+        likeliest: `(slices, height, width)` uint8 of `likeliest_labels`.
         processing: what is done.
         recipe: of the model.
         spacing_mm: `(slice, row, column)` distances; needed by a model that works in mm.
@@ -47,7 +47,7 @@ def post_processed(
     box = bounding_box(labels > 0)
     found = labels[box]
     if processing.fill_holes:
-        found = _filled(found, probability[box], recipe)
+        found = _filled(found, likeliest[box])
     kept, smallest = found > 0, 0.0
     if processing.smallest_component:
         smallest = processing.smallest_component / _share_of_grid(labels.shape, spacing_mm, recipe)
@@ -58,13 +58,26 @@ def post_processed(
     return result
 
 
-def _filled(labels: np.ndarray, probability: np.ndarray, recipe: Recipe) -> np.ndarray:
+def likeliest_labels(probability: np.ndarray, model: ModelRecipe) -> np.ndarray:
+    """Label of the likeliest region of each pixel, whether it is marked or not.
+
+    Args:
+        probability: `(..., regions)`.
+        model: its regions.
+
+    Returns:
+        `(...)` uint8.
+    """
+    return np.array(model.painted_labels, np.uint8)[probability.argmax(axis=-1)]
+
+
+def _filled(labels: np.ndarray, likeliest: np.ndarray) -> np.ndarray:
     """Labels, and in the holes of each slice that of the likeliest region."""
     from scipy import ndimage
 
     holes = np.stack([ndimage.binary_fill_holes(plane) for plane in labels > 0]) & (labels == 0)
     filled = labels.copy()
-    filled[holes] = np.array(recipe.model.painted_labels, np.uint8)[probability[holes].argmax(axis=-1)]
+    filled[holes] = likeliest[holes]
     return filled
 
 

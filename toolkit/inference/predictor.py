@@ -14,15 +14,17 @@ from toolkit.data.intensity import intensity_range
 from toolkit.data.regions import label_mask, tumour_probability
 from toolkit.errors import ModelError
 from toolkit.inference.mirrored import Mirrored
-from toolkit.inference.postprocessing import post_processed
+from toolkit.inference.postprocessing import likeliest_labels, post_processed
 from toolkit.inference.runtimes.runtime import PROBABILITY, Runtime
 from toolkit.inference.tiles import Tiled
 from toolkit.inference.uncertainty import calibrated
-from toolkit.models.model_file import SAVED_MODEL, PostProcessing, load_model
+from toolkit.models.model_file import SAVED_MODEL, ModelInfo, PostProcessing, load_model
 from toolkit.shipped import shipped_folder
 
 MODELS = shipped_folder("saved_models")
 KERAS, LITE = ".keras", ".tflite"
+# One, or several that answer together.
+Model = Path | str | Sequence[Path | str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Settings:
     flips: bool = False
     dropout_samples: int = 0
     tiles: bool = False
+
+
+AS_IT_IS = Settings()
 
 
 class Opinions(NamedTuple):
@@ -81,7 +86,7 @@ class Predictor:
         mask = predictor.mask(probability)
     """
 
-    def __init__(self, source: Path | str | Sequence[Path | str], settings: Settings = Settings()) -> None:
+    def __init__(self, source: Model, settings: Settings = AS_IT_IS) -> None:
         sources = [source] if isinstance(source, Path | str) else list(source)
         found = [str(one) if is_url(one) else find_model(Path(one)) for one in sources]
         self._paths = [one for one in found if isinstance(one, Path)]
@@ -93,6 +98,8 @@ class Predictor:
                     f"{runtime.name}: is an enhancer and marks no tumours; use bts-enhance, or another model"
                 )
             _refuse_another_kind(runtimes[0], runtime)
+        if len(runtimes) > 1:
+            self.info = _joint_info([runtime.info for runtime in runtimes])
         self._members = [member for runtime in runtimes for member in _members(runtime, settings)]
         if not settings.post_processing:
             self.info = self.info.model_copy(update={"post_processing": PostProcessing()})
@@ -201,8 +208,9 @@ class Predictor:
         Returns:
             `(slices, height, width)` uint8.
         """
-        labels = label_mask(probability, self.info.recipe.model, self.info.threshold)
-        return post_processed(labels, probability, self.info.post_processing, self.info.recipe, spacing_mm)
+        model = self.info.recipe.model
+        labels, likeliest = label_mask(probability, model, self.info.threshold), likeliest_labels(probability, model)
+        return post_processed(labels, likeliest, self.info.post_processing, self.info.recipe, spacing_mm)
 
     def tumour(self, probability: np.ndarray) -> np.ndarray:
         """Probability `(slices, height, width)` of being in any region."""
@@ -220,6 +228,17 @@ class Predictor:
                 f"the scan has {images.shape[3]}; give a scan with those"
             )
         return intensity_range(images) if value_range is None else value_range
+
+
+def _joint_info(infos: list[ModelInfo]) -> ModelInfo:
+    """What the first says, but for whom any of them has learned from."""
+    groups = {group for info in infos for group in info.training_patient_groups}
+    return infos[0].model_copy(
+        update={
+            "training_patient_groups": tuple(sorted(groups)),
+            "synthetic_data": any(info.synthetic_data for info in infos),
+        }
+    )
 
 
 def _refuse_another_kind(first: Runtime, other: Runtime) -> None:

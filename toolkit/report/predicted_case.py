@@ -9,6 +9,14 @@ from typing import Any
 
 import numpy as np
 
+# What may be known of every pixel, by its name in `Answer` and in files: how it is called, and its key in the viewer.
+MAPS = {
+    "uncertainty": ("Uncertainty", "u"),
+    "disagreement": ("Disagreement", "d"),
+    "attention": ("Attention gates", "a"),
+    "grad_cam": ("Grad-CAM", "g"),
+}
+
 
 @dataclass(frozen=True)
 class PredictedCase:
@@ -36,11 +44,10 @@ class PredictedCase:
         dicom_seg_path: the DICOM SEG that was written, or None.
         labels: name and value of each label in the mask; each has its own colour.
         truth: `(slices, height, width)` labels, or None.
-        uncertainty: `(slices, height, width)`, from 0 (sure) to 1, or None.
+        maps: see `MAPS`; name to `(slices, height, width)` uint8, 255 is 1.
         uncertainty_score: of the whole case, the higher the less sure, or None.
-        explanation: `(slices, height, width)`, from 0 to 1 (what counted most for the
-            mask), or None.
-        enhanced: `(slices, height, width)`, in the units of `images`, or None.
+        enhanced: `(slices, height, width)` uint8, or None; 255 is the brightest a network sees
+            (`toolkit.data.intensity.CLIP` times the way from black to white).
         synthetic: made-up images; said above the case and on every picture.
     """
 
@@ -61,9 +68,8 @@ class PredictedCase:
     dicom_seg_path: Path | None = None
     labels: Mapping[str, int] = field(default_factory=lambda: {"tumour": 1})
     truth: np.ndarray | None = None
-    uncertainty: np.ndarray | None = None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     uncertainty_score: float | None = None
-    explanation: np.ndarray | None = None
     enhanced: np.ndarray | None = None
     synthetic: bool = False
 

@@ -16,7 +16,7 @@ import numpy as np
 from toolkit import pictures
 from toolkit.data.intensity import CLIP
 from toolkit.report.page import data_uri
-from toolkit.report.predicted_case import PredictedCase
+from toolkit.report.predicted_case import MAPS, PredictedCase
 
 # A page holds so many pixels a layer: 160 slices of 256 x 256, or 40 of 512 x 512.
 MOST_SLICES = 160
@@ -86,11 +86,8 @@ def layers(case: PredictedCase, shown: np.ndarray) -> list[Layer]:
     """
     found = []
     if case.enhanced is not None:
-        found.append(Layer("Enhanced image", "e", "picture", pictures=_pictures(case.enhanced, shown, case)))
-    maps = (("Uncertainty", "u", case.uncertainty), ("Explanation", "x", case.explanation))
-    found += [
-        Layer(name, key, "map", pictures=_maps(values, shown)) for name, key, values in maps if values is not None
-    ]
+        found.append(Layer("Enhanced image", "e", "picture", pictures=_enhanced(case, case.enhanced, shown)))
+    found += [Layer(*MAPS[name], "map", pictures=_maps(values, shown)) for name, values in case.maps.items()]
     labels = tuple(
         Outline(name, LABEL_COLOURS[i % len(LABEL_COLOURS)], _paths(case.mask == value, shown))
         for i, (name, value) in enumerate(case.labels.items())
@@ -156,7 +153,7 @@ def _longest(n_shown: int) -> int:
     return min(LONGEST_SIDE, math.isqrt(MOST_PIXELS // n_shown))
 
 
-def _pictures(images: np.ndarray, shown: np.ndarray, case: PredictedCase) -> tuple[str, ...]:
+def _pictures(images: Sequence[np.ndarray] | np.ndarray, shown: np.ndarray, case: PredictedCase) -> tuple[str, ...]:
     lowest, highest = embedded_range(case)
     uris = []
     for index in shown:
@@ -165,9 +162,15 @@ def _pictures(images: np.ndarray, shown: np.ndarray, case: PredictedCase) -> tup
     return tuple(uris)
 
 
+def _enhanced(case: PredictedCase, values: np.ndarray, shown: np.ndarray) -> tuple[str, ...]:
+    """Enhanced slices on the scale of the scan's own."""
+    black, white = case.value_range
+    scale = CLIP * (white - black) / 255
+    return _pictures([black + scale * values[index] for index in shown], np.arange(len(shown)), case)
+
+
 def _maps(values: np.ndarray, shown: np.ndarray) -> tuple[str, ...]:
-    longest = _longest(len(shown))
-    return tuple(data_uri(pictures.fit(pictures.to_grey(values[index], 0.0, 1.0), longest)) for index in shown)
+    return tuple(data_uri(pictures.fit(values[index], _longest(len(shown)))) for index in shown)
 
 
 def _paths(inside: np.ndarray, shown: np.ndarray) -> list[str]:

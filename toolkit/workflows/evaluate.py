@@ -17,7 +17,7 @@ from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_im
 from toolkit.evaluation.reliability_chart import draw_reliability
 from toolkit.evaluation.review import ReviewTable
 from toolkit.files import write_json
-from toolkit.inference.predictor import Predictor
+from toolkit.inference.predictor import AS_IT_IS, Model, Predictor, Settings
 from toolkit.inference.runtimes.by_windows import ENHANCED
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import DEFAULT_RULE
@@ -46,14 +46,15 @@ class JudgedPart:
     same_store: bool
 
 
-def evaluate(model: Path, store_path: Path, part: str, out: Path) -> dict[str, Any]:
+def evaluate(model: Model, store_path: Path, part: str, out: Path, asked: Settings = AS_IT_IS) -> dict[str, Any]:
     """Judge a model on one part of a store's split and write a manifest beside the results.
 
     Args:
-        model: see `toolkit.inference.predictor.Predictor`.
+        model: see `toolkit.inference.predictor.Predictor`; several answer together.
         store_path: folder written by `bts-prepare`.
         part: "train", "val" or "test".
         out: folder for the results, see `judge`.
+        asked: how the model is asked.
 
     Returns:
         The content of metrics.json.
@@ -64,7 +65,7 @@ def evaluate(model: Path, store_path: Path, part: str, out: Path) -> dict[str, A
         OutputError: `out` can't be written.
     """
     manifest = Manifest()
-    predictor, store = Predictor(model), Store(store_path)
+    predictor, store = Predictor(model, asked), Store(store_path)
     metrics = judge(predictor, store, part, out, manifest)
     content = manifest.content(model=file_checksums(predictor.files), store=store.index.checksums_sha256)
     write_json(out / "manifest.json", content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 from toolkit.data.sources.scan_files import find_scans, unique_names
 from toolkit.errors import ServerError, SourceError
 from toolkit.files import write_csv, write_json
-from toolkit.inference.predictor import Predictor, Settings, find_model, is_url
+from toolkit.inference.examination import EXPLANATION
+from toolkit.inference.predictor import AS_IT_IS, Model, Predictor, Settings, find_model, is_url
 from toolkit.inference.unfinished import Unfinished
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.models.model_file import ModelInfo, read_info
@@ -20,8 +21,6 @@ from toolkit.report.prediction import thumbnail_pixels, write_index
 from toolkit.worker_processes import shared_out
 from toolkit.workflows.predict_case import REPORT, CasePredictor, CaseRow, CaseSettings, CaseTask
 
-# One, or several that answer together.
-Model = Path | str | Sequence[Path | str]
 SUMMARY, TABLE = "summary.json", "summary.csv"
 TABLE_COLUMNS = (
     "name",
@@ -48,8 +47,10 @@ def predict(
     model: Model,
     out: Path,
     spacing_mm: tuple[float, float, float] | None = None,
-    asked: Settings = Settings(),
+    asked: Settings = AS_IT_IS,
     jobs: int = 1,
+    explain: bool = False,
+    uncertainty_files: bool = False,
 ) -> dict[str, Any]:
     """Mark the tumour in every scan of `inputs`.
 
@@ -66,6 +67,9 @@ def predict(
         asked: how the model is asked.
         jobs: scans that are done at the same time, each in a process of its own that holds the model; what is written
             does not depend on it.
+        explain: also ask for attention and Grad-CAM, and write them as `NAME_attention.*` and `NAME_grad_cam.*`, in the
+            kind of the mask, and as overlays.
+        uncertainty_files: likewise `NAME_uncertainty.*` and, of several members, `NAME_disagreement.*`.
 
     Returns:
         The content of summary.json.
@@ -89,9 +93,11 @@ def predict(
     several = len(scans) > 1
     settings = CaseSettings(
         out=out,
-        run=f"{model_checksums or predictor.name} {spacing_mm} {asked}",
+        run=f"{model_checksums or predictor.name} {spacing_mm} {asked} {explain}",
         spacing_mm=spacing_mm,
         manifest=shown,
+        explain=explain,
+        map_files=EXPLANATION * explain + ("uncertainty", "disagreement") * uncertainty_files,
         thumbnail_pixels=thumbnail_pixels(len(scans)) if several else None,
     )
     summary = {

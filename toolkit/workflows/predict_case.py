@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from toolkit.case_pictures import map_picture
 from toolkit.data.case import Case
 from toolkit.data.intensity import intensity_range
 from toolkit.data.sources.scan_files import ScanFiles
@@ -16,6 +15,7 @@ from toolkit.data.sources.scans import Scan, read_scan
 from toolkit.errors import OutputError, ServerError, ToolkitError
 from toolkit.inference.answer import Answer
 from toolkit.inference.examination import examine
+from toolkit.inference.map_files import write_map
 from toolkit.inference.measures import measure
 from toolkit.inference.outputs import WrittenMask, write_mask
 from toolkit.inference.predictor import Predictor
@@ -25,11 +25,10 @@ from toolkit.manifest import file_checksums
 from toolkit.metrics import count, dice
 from toolkit.pictures import save_png
 from toolkit.report.overlay_picture import overlay_picture, shown_modality
-from toolkit.report.predicted_case import PredictedCase
+from toolkit.report.predicted_case import MAPS, PredictedCase
 from toolkit.report.prediction import case_page, index_row, write_case
 
 REPORT = "report.html"
-ONE = 255  # stands for 1 in the maps of an answer
 # Scores are read, not calculated with; beyond these decimals they depend on the number of threads.
 DECIMALS = 4
 
@@ -43,6 +42,8 @@ class CaseSettings:
         run: tells runs apart whose answers may differ, see `Unfinished`.
         spacing_mm: of scans whose files state none, or a placeholder.
         manifest: shown on every page.
+        explain: whether maps that explain the mask are wanted.
+        map_files: names of maps (`toolkit.report.predicted_case.MAPS`) that are also written as files.
         thumbnail_pixels: longest side of the picture in the index; None: there is no index, the page of the case is
             the report.
     """
@@ -51,6 +52,8 @@ class CaseSettings:
     run: str
     spacing_mm: tuple[float, float, float] | None
     manifest: Mapping[str, Any]
+    explain: bool
+    map_files: tuple[str, ...]
     thumbnail_pixels: int | None
 
 
@@ -119,6 +122,7 @@ class CasePredictor:
         written = write_mask(scan, answer.mask, settings.out, name, info.mask_labels)
         predicted = self._predicted(scan, name, answer, written)
         save_png(predicted.overlay_path, overlay_picture(predicted))
+        self._write_maps(scan, predicted)
         summary = _summary(scan, answer, predicted, written)
         return CaseRow(name, files.title, None, summary, self._report(predicted), checksums)
 
@@ -126,7 +130,7 @@ class CasePredictor:
         """What the model says, or has said in a run that was broken off."""
         answer = self._unfinished.find(checksums)
         if answer is None:
-            answer = examine(self._predictor, case)
+            answer = examine(self._predictor, case, shown_modality(case), self._settings.explain)
             self._unfinished.keep(checksums, answer)
         return answer
 
@@ -152,10 +156,20 @@ class CasePredictor:
             overlay_path=self._settings.out / f"{name}_overlay.png",
             labels=info.mask_labels,
             truth=case.mask,
-            uncertainty=answer.uncertainty / np.float32(ONE),
+            maps={name: values for name in MAPS if (values := getattr(answer, name)) is not None},
+            enhanced=answer.enhanced,
             uncertainty_score=answer.review_score,
             synthetic=case.synthetic,
         )
+
+    def _write_maps(self, scan: Scan, case: PredictedCase) -> None:
+        """Maps that were asked for as files, each with its picture over the scan."""
+        for kind in self._settings.map_files:
+            values = case.maps.get(kind)
+            if values is not None:
+                write_map(scan, values, self._settings.out, case.name, kind)
+                picture = map_picture(case.images, case.value_range, values, case.mask, case.synthetic)
+                save_png(self._settings.out / f"{case.name}_{kind}_overlay.png", picture)
 
     def _report(self, case: PredictedCase) -> dict[str, Any] | None:
         """The page of a case, and its row of the index."""

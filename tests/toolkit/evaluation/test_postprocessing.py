@@ -7,7 +7,7 @@ from tests.small_models import small_info
 from toolkit.data.regions import label_mask, region_masks
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases
 from toolkit.evaluation.postprocessing import CANDIDATES, NONE, Candidate, Contest
-from toolkit.inference.postprocessing import post_processed
+from toolkit.inference.postprocessing import likeliest_labels, post_processed
 from toolkit.models.model_file import ModelInfo, PostProcessing
 
 RECIPE = small_info().recipe
@@ -82,7 +82,9 @@ def test_dice_is_that_of_bts_evaluate(recipe, tmp_path):
         def results(candidate=candidate):
             for number, (probability, truth) in enumerate(cases):
                 labels = label_mask(probability, recipe.model, candidate.threshold)
-                mask = post_processed(labels, probability, candidate.post_processing, recipe, None)
+                mask = post_processed(
+                    labels, likeliest_labels(probability, recipe.model), candidate.post_processing, recipe, None
+                )
                 both = region_masks(truth, recipe.model), region_masks(mask, recipe.model)
                 for index in range(regions):
                     yield CaseResult(f"c{number}", f"p{number}", *(m[..., index] for m in both), label=str(index))

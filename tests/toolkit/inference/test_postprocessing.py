@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from tests.small_models import small_info
 from toolkit.data.regions import label_mask, region_masks
-from toolkit.inference.postprocessing import post_processed
+from toolkit.inference.postprocessing import likeliest_labels, post_processed
 from toolkit.models.model_file import PostProcessing
 
 ONE = small_info().recipe
@@ -23,7 +23,7 @@ EXCLUSIVE = small_info(
 def processed(mask, recipe=ONE, spacing_mm=None, **how):
     """Of a mask of one region as the model is sure of it."""
     mask = np.asarray(mask, np.uint8)
-    return post_processed(mask, mask[..., np.newaxis].astype(np.float32), PostProcessing(**how), recipe, spacing_mm)
+    return post_processed(mask, np.ones_like(mask), PostProcessing(**how), recipe, spacing_mm)
 
 
 def squares(*sides, size=SIZE):
@@ -163,7 +163,9 @@ def test_a_core_outside_what_is_kept_goes_with_its_tumour():
     probability[0, 15:22, 15:22, 0] = 0.9
     probability[0, 16:21, 16:21, 1] = 0.8
     labels = label_mask(probability, NESTED.model, 0.5)
-    kept = post_processed(labels, probability, PostProcessing(largest_only=True), NESTED, None)
+    kept = post_processed(
+        labels, likeliest_labels(probability, NESTED.model), PostProcessing(largest_only=True), NESTED, None
+    )
     regions = region_masks(kept, NESTED.model)
     assert regions.sum(axis=(0, 1, 2)).tolist() == [100, 4, 0]
 
@@ -175,7 +177,10 @@ def test_a_necrosis_is_not_filled_up_with_the_rim_around_it():
     probability[0, 4:7, 4:7, 2] = 0.1
     labels = label_mask(probability, NESTED.model, 0.5)
     np.testing.assert_array_equal(
-        post_processed(labels, probability, PostProcessing(fill_holes=True), NESTED, None), labels
+        post_processed(
+            labels, likeliest_labels(probability, NESTED.model), PostProcessing(fill_holes=True), NESTED, None
+        ),
+        labels,
     )
 
 
@@ -186,7 +191,9 @@ def test_a_hole_gets_the_label_of_the_likeliest_region_there(recipe, sure, fille
     probability[0, 4, 4] = sure
     labels = label_mask(probability, recipe.model, 0.5)
     assert labels[0, 4, 4] == 0
-    kept = post_processed(labels, probability, PostProcessing(fill_holes=True), recipe, None)
+    kept = post_processed(
+        labels, likeliest_labels(probability, recipe.model), PostProcessing(fill_holes=True), recipe, None
+    )
     assert kept[0, 4, 4] == filled
     kept[0, 4, 4] = 0
     np.testing.assert_array_equal(kept, labels)

@@ -72,10 +72,9 @@ def case(predicted_case):
         images=grey,
         mask=mask,
         truth=mask,
-        uncertainty=np.ones(grey.shape),
+        maps={"uncertainty": np.full(grey.shape, 255, np.uint8), "grad_cam": np.zeros(grey.shape, np.uint8)},
         uncertainty_score=0.25,
-        explanation=np.zeros(grey.shape),
-        enhanced=np.full(grey.shape, 800.0),
+        enhanced=np.full(grey.shape, 170, np.uint8),
     )
 
 
@@ -217,7 +216,7 @@ def test_maps_and_the_enhanced_image_are_shown_when_asked_for(page):
     layer(page, "Uncertainty").check()
     assert colour(page) != grey_of(2)
     page.keyboard.press("u")
-    layer(page, "Explanation").check()
+    layer(page, "Grad-CAM").check()
     assert colour(page) == grey_of(2), "a map of zeros hides nothing"
     page.keyboard.press("e")
     assert layer(page, "Enhanced image").is_checked()

@@ -110,13 +110,13 @@ def test_left_and_right_are_told_only_where_the_file_tells_them(tmp_path, predic
 
 def test_a_toggle_for_each_layer_and_none_for_what_is_not_there(tmp_path, predicted_case):
     case = predicted_case()
-    names = ("Uncertainty", "Explanation", "Enhanced image", "Truth")
+    names = ("Uncertainty", "Grad-CAM", "Enhanced image", "Truth")
     lone = page(tmp_path, case)
     assert lone.count("data-layer=") == 1
     assert not any(name in text(lone) for name in names)
-    maps = np.zeros(case.mask.shape)
+    maps = np.zeros(case.mask.shape, np.uint8)
     full = predicted_case(
-        truth=case.mask, uncertainty=maps, explanation=maps, enhanced=case.images, uncertainty_score=0.25
+        truth=case.mask, maps={"uncertainty": maps, "grad_cam": maps}, enhanced=maps, uncertainty_score=0.25
     )
     html = page(tmp_path, full)
     assert html.count("data-layer=") == 5

@@ -54,14 +54,21 @@ def test_the_slice_with_most_tumour_comes_first_and_without_any_the_middle_one(p
 def test_only_layers_that_a_case_has_are_there(predicted_case):
     case = predicted_case()
     assert [layer["name"] for layer in data_of(case)["layers"]] == ["Prediction"]
-    maps = np.linspace(0, 1, case.mask.size).reshape(case.mask.shape)
-    case = predicted_case(truth=case.mask, uncertainty=maps, explanation=maps, enhanced=case.images)
+    maps = np.linspace(0, 255, case.mask.size).reshape(case.mask.shape).astype(np.uint8)
+    case = predicted_case(truth=case.mask, maps={"uncertainty": maps, "grad_cam": maps}, enhanced=maps)
     data = data_of(case)
     names = [layer["name"] for layer in data["layers"]]
-    assert names == ["Enhanced image", "Uncertainty", "Explanation", "Prediction", "Truth"]
+    assert names == ["Enhanced image", "Uncertainty", "Grad-CAM", "Prediction", "Truth"]
     assert len({layer["key"] for layer in data["layers"]} | {"r"}) == 6, "each has its own key, and R resets"
+    np.testing.assert_array_equal(picture(layer(data, "Uncertainty")["pictures"][4]), maps[4])
+
+
+def test_an_enhanced_slice_is_shown_on_the_scale_of_the_scan(predicted_case):
+    """White is two thirds of the brightest a network sees."""
+    images = np.full((5, 32, 40), 600, np.int16)
+    case = predicted_case(images=images, value_range=(200.0, 600.0), enhanced=np.full(images.shape, 170, np.uint8))
+    data = data_of(case)
     assert layer(data, "Enhanced image")["pictures"] == data["pictures"]
-    np.testing.assert_allclose(picture(layer(data, "Uncertainty")["pictures"][4]), maps[4] * 255, atol=0.51)
 
 
 def test_each_label_has_its_own_outline_and_colour(predicted_case):
@@ -104,7 +111,7 @@ def test_pixels_that_are_not_square_are_shown_in_their_true_shape(predicted_case
 
 
 def test_made_up_images_say_so_on_every_picture(predicted_case):
-    case = predicted_case(enhanced=np.full((5, 32, 40), 500.0))
+    case = predicted_case(enhanced=np.full((5, 32, 40), 85, np.uint8))
     real, synthetic = data_of(case), data_of(predicted_case(enhanced=case.enhanced, synthetic=True))
     for plain, labelled in zip(real["pictures"], synthetic["pictures"], strict=True):
         assert plain != labelled

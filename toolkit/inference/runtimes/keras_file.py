@@ -17,9 +17,10 @@ from toolkit.models.model_file import ModelInfo
 if TYPE_CHECKING:
     import keras
 
+    from toolkit.inference.grad_cam import GradCam
     from toolkit.models.segmenter import SegmenterParts
 
-ATTENTION = "attention"
+ATTENTION, GRAD_CAM = "attention", "grad_cam"
 # Larger batches are hardly faster on CPUs.
 MOST_SLICES = 8
 # What a slice takes in the network at its peak: so many float32 values a pixel, measured at 128 and 256 px.
@@ -40,7 +41,7 @@ class KerasRuntime(WindowRuntime):
         self.name, self.model, self.info = name, model, info
         self.batch_slices = batch_slices(info.recipe.data.image_size)
         self.batch_windows = max(1, self.batch_slices // info.recipe.data.window.slices)
-        self.shows = frozenset([ENHANCED, ATTENTION] if ATTENTION in self.parts.network.output else [ENHANCED])
+        self.shows = frozenset([ENHANCED, GRAD_CAM, *(self.parts.network.output.keys() & {ATTENTION})])
 
     @cached_property
     def parts(self) -> SegmenterParts:
@@ -55,19 +56,22 @@ class KerasRuntime(WindowRuntime):
 
     def network(self, slices: np.ndarray, wanted: Collection[str]) -> Maps:
         """See `WindowRuntime.network`."""
-        maps = self._looking.predict_on_batch(slices) if wanted else {PROBABILITY: self._plain.predict_on_batch(slices)}
-        return {name: np.asarray(values) for name, values in maps.items()}
+        looking = self.parts.network if ATTENTION in wanted else self._plain
+        maps = {name: np.asarray(values) for name, values in looking.predict_on_batch(slices).items()}
+        return {**maps, GRAD_CAM: self._grad_cam(slices)} if GRAD_CAM in wanted else maps
 
     @cached_property
     def _plain(self) -> keras.Model:
         import keras
 
         network = self.parts.network
-        return keras.Model(network.inputs[0], network.output[PROBABILITY])
+        return keras.Model(network.inputs[0], {PROBABILITY: network.output[PROBABILITY]})
 
-    @property
-    def _looking(self) -> keras.Model:
-        return self.parts.network
+    @cached_property
+    def _grad_cam(self) -> GradCam:
+        from toolkit.inference.grad_cam import GradCam
+
+        return GradCam(self.model, self.info.recipe.model, self.info.threshold)
 
 
 def batch_slices(size: int) -> int:
