@@ -30,6 +30,7 @@ _TITLE_HEIGHT = 26
 _GAP = 4
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _CONTOUR_ZOOM = 4
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def to_grey(image: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -118,6 +119,8 @@ def map_overlay(
 ) -> np.ndarray:
     """A slice under the heat of a map, the more opaque the higher its value, with the prediction as outline.
 
+    The outline is white with a black one around it: heat passes through the prediction's own colour.
+
     Args:
         grey: `(height, width)` uint8.
         values: `(height, width)` in [0, 1].
@@ -133,7 +136,9 @@ def map_overlay(
     opacity = HEAT_OPACITY * unit[..., None]
     rgb = np.rint((1 - opacity) * _as_rgb(_resize_picture(grey, size)) + opacity * heat(unit)).astype(np.uint8)
     if prediction is not None:
-        rgb[_outline(_resize_mask(tumour(prediction), size))] = PREDICTION_COLOUR
+        inside = _resize_mask(tumour(prediction), size)
+        rgb[~inside & (cv2.dilate(inside.astype(np.uint8), _CROSS) > 0)] = 0
+        rgb[_outline(inside)] = 255
     return label_synthetic(rgb) if synthetic else rgb
 
 
@@ -345,9 +350,8 @@ def _resize_mask(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _outline(inside: np.ndarray) -> np.ndarray:
     """Mask pixels with a side outside the mask or at the picture's edge; two deep on large pictures."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     depth = max(1, round(inside.shape[0] / 512))
-    core = cv2.erode(inside.astype(np.uint8), cross, iterations=depth, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    core = cv2.erode(inside.astype(np.uint8), _CROSS, iterations=depth, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return inside & (core == 0)
 
 

@@ -139,12 +139,14 @@ def test_a_map_covers_the_slice_the_more_the_higher_it_is(slice_grey):
         np.testing.assert_allclose(drawn[values == value], mixed[values == value], atol=1)
 
 
-def test_the_outline_of_the_prediction_lies_on_the_map_and_nothing_is_filled(slice_grey, tumour_mask):
+def test_the_outline_of_the_prediction_can_be_seen_on_any_heat_and_nothing_is_filled(slice_grey, tumour_mask):
     values = np.linspace(0, 1, 40, dtype=np.float32)[None].repeat(48, axis=0)
     drawn = pictures.map_overlay(slice_grey, values, tumour_mask)
-    rim = find_boundaries(tumour_mask, mode="inner", connectivity=1)
-    np.testing.assert_array_equal(is_colour(drawn, PREDICTION_COLOUR), rim)
-    np.testing.assert_array_equal(drawn[~rim], pictures.map_overlay(slice_grey, values)[~rim])
+    inner, outer = (find_boundaries(tumour_mask, mode=mode, connectivity=1) for mode in ("inner", "outer"))
+    assert is_colour(drawn, (255, 255, 255))[inner].all()
+    assert is_colour(drawn, (0, 0, 0))[outer].all()
+    rest = ~inner & ~outer
+    np.testing.assert_array_equal(drawn[rest], pictures.map_overlay(slice_grey, values)[rest])
 
 
 def test_a_map_keeps_its_place_when_the_picture_is_enlarged():
