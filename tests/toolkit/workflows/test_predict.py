@@ -61,6 +61,23 @@ def test_several_processes_write_what_one_does_byte_for_byte(done, pictures, mod
     assert list(summary_of(tmp_path)["cases"]) == [f"case_{number}" for number in range(8, 8 + N_CASES)]
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_several_clients_of_a_server_write_what_one_does(pictures, small_exports, tmp_path, protocol):
+    from tests.serving_double.grpc_double import GrpcDouble
+    from tests.serving_double.rest_double import RestDouble
+    from tests.serving_double.served_models import Loaded, ServedModels
+
+    server = {"grpc": GrpcDouble, "http": RestDouble}[protocol](
+        ServedModels({"small": {1: Loaded(small_exports.saved_model)}})
+    )
+    try:
+        for jobs in (1, 2):
+            predict([pictures], f"{server.base}/small", tmp_path / str(jobs), jobs=jobs)
+    finally:
+        server.close()
+    assert written(tmp_path / "2") == written(tmp_path / "1")
+
+
 def test_what_can_not_be_read_is_named_everywhere_and_the_rest_is_done(done, pictures):
     summary = summary_of(done)
     (reason,) = summary["failed"].values()
