@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def file_checksums(files: Iterable[Path]) -> dict[str, str]:
     return checksums
 
 
+@cache  # asked for at the start and at the end of a command
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

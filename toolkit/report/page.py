@@ -44,9 +44,9 @@ def data_uri(picture: np.ndarray, suffix: str = ".png") -> str:
 
     Args:
         picture: `(height, width)` or `(height, width, 3)` RGB, uint8.
-        suffix: `.png` or `.jpg`.
+        suffix: `.png`, `.jpg` or `.webp`.
     """
-    kind = "jpeg" if suffix == ".jpg" else "png"
+    kind = {".jpg": "jpeg"}.get(suffix, suffix.removeprefix("."))
     return f"data:image/{kind};base64,{base64.b64encode(pictures.encode(picture, suffix)).decode()}"
 
 

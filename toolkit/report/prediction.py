@@ -30,7 +30,7 @@ from toolkit.report.viewer import (
 
 CASE_FOLDER = "cases"
 # The index holds a thumbnail of each case: those of many are smaller, lest it be too large to open.
-THUMBNAIL_PIXELS, SMALL_THUMBNAIL_PIXELS = 128, 64
+THUMBNAIL_PIXELS, SMALL_THUMBNAIL_PIXELS = 128, 48
 MANY_CASES = 500
 STILL_PIXELS = 512
 BINS = 48
@@ -94,7 +94,7 @@ def index_row(index: Path, case: PredictedCase, thumbnail: int) -> dict[str, Any
     return {
         "link": _link(case_page(index, case.name), index.parent),
         "name": case.name,
-        "thumbnail": data_uri(overlay_of_first_slice(case, thumbnail), ".jpg"),
+        "thumbnail": data_uri(overlay_of_first_slice(case, thumbnail), ".webp"),
         "synthetic": case.synthetic,
         "score": case.uncertainty_score,
         **_sizes(case),

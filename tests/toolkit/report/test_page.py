@@ -18,6 +18,7 @@ def test_a_picture_travels_inside_the_page():
     assert kind == "data:image/png;base64"
     np.testing.assert_array_equal(decoded[..., ::-1], rgb)
     assert data_uri(rgb, ".jpg").startswith("data:image/jpeg;base64,")
+    assert data_uri(rgb, ".webp").startswith("data:image/webp;base64,")
 
 
 def test_what_is_not_known_is_said_and_never_written_as_nan():

@@ -7,10 +7,12 @@ import re
 import weakref
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 
 from tests.small_models import scan
+from tests.toolkit.data.sources.dicom_files import write_series
 from toolkit.errors import ServerError, SourceError
 from toolkit.inference.unfinished import FOLDER
 from toolkit.workflows import predict_case
@@ -59,6 +61,36 @@ def test_several_processes_write_what_one_does_byte_for_byte(done, pictures, mod
     predict([pictures], model, tmp_path, jobs=2)
     assert written(tmp_path) == written(done)
     assert list(summary_of(tmp_path)["cases"]) == [f"case_{number}" for number in range(8, 8 + N_CASES)]
+
+
+def test_volumes_are_shared_out_as_pictures_are(model, tmp_path):
+    volume = np.moveaxis(scan(5, 40, 36)[..., 0], 0, -1)
+    for name in "12":
+        write_series(tmp_path / f"in/{name}", volume, SeriesDescription=name, SeriesInstanceUID=f"1.2.3.{name}")
+        nib.save(nib.Nifti1Image(volume, np.diag([0.9, 0.9, 5.0, 1])), tmp_path / f"in/{name}.nii.gz")
+    for jobs in (1, 2):
+        summary = predict([tmp_path / "in"], model, tmp_path / str(jobs), jobs=jobs)
+        assert (len(summary["cases"]), summary["failed"]) == (4, {})
+    one, two = written(tmp_path / "1"), written(tmp_path / "2")
+    # A DICOM SEG has an identity and a time of its own.
+    assert {path for path in one if one[path] != two[path]} <= {path for path in one if path.suffix == ".dcm"}
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_several_clients_of_a_server_write_what_one_does(pictures, small_exports, tmp_path, protocol):
+    from tests.serving_double.grpc_double import GrpcDouble
+    from tests.serving_double.rest_double import RestDouble
+    from tests.serving_double.served_models import Loaded, ServedModels
+
+    server = {"grpc": GrpcDouble, "http": RestDouble}[protocol](
+        ServedModels({"small": {1: Loaded(small_exports.saved_model)}})
+    )
+    try:
+        for jobs in (1, 2):
+            predict([pictures], f"{server.base}/small", tmp_path / str(jobs), jobs=jobs)
+    finally:
+        server.close()
+    assert written(tmp_path / "2") == written(tmp_path / "1")
 
 
 def test_what_can_not_be_read_is_named_everywhere_and_the_rest_is_done(done, pictures):
