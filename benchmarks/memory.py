@@ -4,7 +4,7 @@
 
 A model of the recipe `brats` (four modalities, 160 px), as `.keras` and as `.tflite` file, marks synthetic heads of
 240 x 240 pixels with `bts-predict`, each in a process of its own. The model is not trained, but made to mark a
-twentieth of the pixels, so that there is something to measure. Writes memory.json, memory.md and memory.png into DIR.
+hundredth of the pixels, so that there is something to measure. Writes memory.json, memory.md and memory.png into DIR.
 About 10 minutes on two cores.
 """
 
@@ -36,7 +36,7 @@ SEED = 1
 PLANE = 240
 MADE_SLICES = 40  # of a head; longer volumes repeat it
 BRATS_SLICES, LIMIT_MB = 155, 1500
-MARKED = 0.05
+MARKED = 0.01
 
 
 class Line(NamedTuple):
