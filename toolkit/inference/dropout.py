@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,17 @@ class Dropout(KerasRuntime):
         if not self._dropouts:
             raise ModelError(f"{self.name}: was made without dropout (model.dropout is 0), so there is none to sample")
 
+    def stream(
+        self,
+        images: np.ndarray,
+        value_range: np.ndarray,
+        spacing_mm: tuple[float, float, float] | None,
+        wanted: Collection[str] = (),
+    ) -> Iterator[Maps]:
+        """See `Runtime.stream`."""
+        self._batches = 0
+        yield from super().stream(images, value_range, spacing_mm, wanted)
+
     def network(self, slices: np.ndarray, wanted: Collection[str]) -> Maps:
         """See `WindowRuntime.network`."""
         # The state of the generators is set each time, since samples that take turns share them.
@@ -56,8 +67,13 @@ class Dropout(KerasRuntime):
         for layer in layers_of(network):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-        slices = keras.Input(network.inputs[0].shape[1:])
-        return keras.Model(slices, network(slices, training=True)[PROBABILITY])
+
+        # A functional model would hand on that it predicts, whatever its layers were told when it was made.
+        class Awake(keras.Model):
+            def call(self, slices):
+                return network(slices, training=True)[PROBABILITY]
+
+        return Awake()
 
 
 def layers_of(model: keras.Model) -> list[keras.Layer]:
