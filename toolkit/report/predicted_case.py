@@ -41,6 +41,7 @@ class PredictedCase:
         measures: from `toolkit.inference.measures`.
         mask_path: the mask file that was written.
         overlay_path: the overlay picture that was written.
+        map_paths: files of maps that were written, by their name in `MAPS`.
         dicom_seg_path: the DICOM SEG that was written, or None.
         labels: name and value of each label in the mask; each has its own colour.
         truth: `(slices, height, width)` labels, or None.
@@ -65,6 +66,7 @@ class PredictedCase:
     measures: Mapping[str, Any]
     mask_path: Path
     overlay_path: Path
+    map_paths: Mapping[str, Path] = field(default_factory=dict)
     dicom_seg_path: Path | None = None
     labels: Mapping[str, int] = field(default_factory=lambda: {"tumour": 1})
     truth: np.ndarray | None = None

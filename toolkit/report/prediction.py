@@ -17,7 +17,7 @@ import numpy as np
 from toolkit.report.charts import Axis, Chart, histogram_chart
 from toolkit.report.overview import Histogram
 from toolkit.report.page import amount, data_uri, number, percent, write_page
-from toolkit.report.predicted_case import PredictedCase
+from toolkit.report.predicted_case import MAPS, PredictedCase
 from toolkit.report.viewer import (
     EDGES,
     embedded_range,
@@ -193,7 +193,8 @@ def _intensity_charts(case: PredictedCase) -> list[Chart]:
 
 def _files(case: PredictedCase) -> list[tuple[str, Path]]:
     seg = [] if case.dicom_seg_path is None else [("DICOM SEG", case.dicom_seg_path)]
-    return [("Mask", case.mask_path), *seg, ("Overlay", case.overlay_path)]
+    maps = [(MAPS[name][0], path) for name, path in case.map_paths.items()]
+    return [("Mask", case.mask_path), *seg, ("Overlay", case.overlay_path), *maps]
 
 
 def _link(file: Path, folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +122,7 @@ class CasePredictor:
         written = write_mask(scan, answer.mask, settings.out, name, info.mask_labels)
         predicted = self._predicted(scan, name, answer, written)
         save_png(predicted.overlay_path, overlay_picture(predicted))
-        self._write_maps(scan, predicted)
+        predicted = replace(predicted, map_paths=self._write_maps(scan, predicted))
         summary = _summary(scan, answer, predicted, written)
         return CaseRow(name, files.title, None, summary, self._report(predicted), checksums)
 
@@ -162,14 +162,16 @@ class CasePredictor:
             synthetic=case.synthetic,
         )
 
-    def _write_maps(self, scan: Scan, case: PredictedCase) -> None:
-        """Maps that were asked for as files, each with its picture over the scan."""
+    def _write_maps(self, scan: Scan, case: PredictedCase) -> dict[str, Path]:
+        """Maps that were asked for as files, each with its picture over the scan; the paths of the former."""
+        written = {}
         for kind in self._settings.map_files:
             values = case.maps.get(kind)
             if values is not None:
-                write_map(scan, values, self._settings.out, case.name, kind)
+                written[kind] = write_map(scan, values, self._settings.out, case.name, kind)
                 picture = map_picture(case.images, case.value_range, values, case.mask, case.synthetic)
                 save_png(self._settings.out / f"{case.name}_{kind}_overlay.png", picture)
+        return written
 
     def _report(self, case: PredictedCase) -> dict[str, Any] | None:
         """The page of a case, and its row of the index."""

@@ -8,10 +8,10 @@ import pytest
 from tests.small_models import small_info
 from toolkit.data.intensity import intensity_range, normalise
 from toolkit.export.parity import Probe, judge_parity, rescaled
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import WholeCaseRuntime
 
 
-class Told(Runtime):
+class Told(WholeCaseRuntime):
     """Gives the answers it was told, one a case."""
 
     name = "told"

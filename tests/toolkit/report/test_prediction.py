@@ -121,7 +121,7 @@ def test_a_toggle_for_each_layer_and_none_for_what_is_not_there(tmp_path, predic
     html = page(tmp_path, full)
     assert html.count("data-layer=") == 5
     assert all(name in text(html) for name in names)
-    assert "Uncertainty score 0.250" in text(html)
+    assert "Review score 0.250" in text(html)
 
 
 def test_intensities_of_the_case_and_of_what_is_marked(tmp_path, predicted_case):

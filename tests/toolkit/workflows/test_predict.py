@@ -14,6 +14,7 @@ import pytest
 from tests.small_models import scan
 from tests.toolkit.data.sources.dicom_files import write_series
 from toolkit.errors import ServerError, SourceError
+from toolkit.inference.predictor import Settings
 from toolkit.inference.unfinished import FOLDER
 from toolkit.workflows import predict_case
 from toolkit.workflows.predict import TABLE_COLUMNS, predict
@@ -140,6 +141,27 @@ def test_of_a_lone_scan_the_report_is_its_page(pictures, model, tmp_path):
     ]
     assert '<canvas id="canvas"' in (tmp_path / "report.html").read_text()
     assert 0 < summary["cases"]["case_8"]["review_score"] < 1
+
+
+def test_maps_that_are_asked_for_lie_beside_the_mask_and_in_the_page(pictures, small_exports, tmp_path):
+    scan_file = pictures / "case 8.png"
+    asked = Settings(flips=True)
+    predict([scan_file], small_exports.keras_file, tmp_path, asked=asked, explain=True, uncertainty_files=True)
+    page = (tmp_path / "report.html").read_text()
+    for kind, layer in (("uncertainty", "Uncertainty"), ("disagreement", "Disagreement"), ("grad_cam", "Grad-CAM")):
+        values = cv2.imread(str(tmp_path / f"case_8_{kind}.png"), cv2.IMREAD_UNCHANGED)
+        assert values.shape == (40, 36)
+        assert values.std() > 0
+        assert cv2.imread(str(tmp_path / f"case_8_{kind}_overlay.png")).shape[0] == 512
+        assert f'href="case_8_{kind}.png"' in page
+        assert page.count(layer) >= 2  # toggle and link
+    assert not list(tmp_path.glob("*attention*")), "this network has no gates"
+
+
+def test_maps_that_are_not_asked_for_are_layers_only(done):
+    assert not [*done.rglob("*uncertainty*"), *done.rglob("*grad_cam*")]
+    assert "Uncertainty" in (done / "cases/case_8.html").read_text()
+    assert "Enhanced image" in (done / "cases/case_8.html").read_text()
 
 
 def test_if_none_can_be_read_nothing_is_written(pictures, model, tmp_path):

@@ -9,7 +9,7 @@ from tests.small_models import scan, small_info
 from toolkit.data.intensity import intensity_range
 from toolkit.errors import ModelError
 from toolkit.inference.runtimes.keras_file import KerasRuntime
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import WholeCaseRuntime
 from toolkit.inference.runtimes.saved_model import SavedModelRuntime, case_inputs
 
 
@@ -32,7 +32,7 @@ def test_a_damaged_folder_is_named_with_the_fix(small_exports, tmp_path, missing
 
 
 def test_a_model_in_mm_is_sent_the_spacing_and_wants_to_know_it():
-    class InMm(Runtime):
+    class InMm(WholeCaseRuntime):
         name, info = "model", small_info({"spacing_mm": (3.0, 1.0, 1.0)})
 
         def probability(self, *_):
