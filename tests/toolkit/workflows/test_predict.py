@@ -180,10 +180,10 @@ def watched(monkeypatch):
     ask, asked = predict_case.examine, []
 
     def watch(step_in=lambda: None):
-        def examine(predictor, case):
+        def examine(predictor, case, *more):
             step_in()
             asked.append(case.case)
-            return ask(predictor, case)
+            return ask(predictor, case, *more)
 
         monkeypatch.setattr(predict_case, "examine", examine)
         return asked

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ATTENTION, GRAD_CAM = "attention", "grad_cam"
 # Larger batches are hardly faster on CPUs.
 MOST_SLICES = 8
-# What a slice takes in the network at its peak: so many float32 values a pixel, measured at 128 and 256 px.
+# What a slice takes in the network at its peak, as so many float32 values a pixel. Of resident memory on a CPU were
+# measured: of `proposed` 142 at 128 px and 98 at 256 px, of `res_attention_unet`, the largest, 315 at 128 px.
 VALUES_A_PIXEL = 400
 SHARE_OF_MEMORY = 0.25
 
