@@ -17,10 +17,11 @@ from toolkit.config import ModelRecipe
 from toolkit.data.regions import region_masks, tumour_probability
 from toolkit.errors import StoreError
 from toolkit.evaluation.statistics import with_intervals
-from toolkit.inference.uncertainty import with_background
+from toolkit.inference.uncertainty import IN_QUESTION_FROM, with_background
 
-COUNTED_FROM = 0.01
-PIXEL_RULE = f"in each slice the box around what is tumour, or has a raw tumour probability of {COUNTED_FROM} or more"
+PIXEL_RULE = (
+    f"in each slice the box around what is tumour, or has a raw tumour probability of {IN_QUESTION_FROM} or more"
+)
 N_BINS = 15
 TEMPERATURES = (0.05, 20.0)
 N_FOLDS = 5
@@ -111,7 +112,7 @@ class PixelCounter:
         counts = [self._counted[patient_group]] if patient_group in self._counted else []
         for plane, labels in zip(probability, truth, strict=True):
             inside = region_masks(labels, self._model)
-            box = bounding_box(inside.any(axis=-1) | (tumour_probability(plane, self._model) >= COUNTED_FROM))
+            box = bounding_box(inside.any(axis=-1) | (tumour_probability(plane, self._model) >= IN_QUESTION_FROM))
             codes = self._codes(plane[box].reshape(-1, plane.shape[-1]), inside[box].reshape(-1, plane.shape[-1]))
             counts.append(np.unique(codes, return_counts=True))
         all_codes, pixels = map(np.concatenate, zip(*counts, strict=True))

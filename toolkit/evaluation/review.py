@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.evaluation.statistics import with_intervals
-from toolkit.inference.uncertainty import review_score
+from toolkit.inference.uncertainty import IN_QUESTION_FROM, review_score
 from toolkit.metrics import EmptyMaskRule, count, dice
 
 LOW_DICE = 0.5
 RULE = (
-    "1 - expected Dice of the mask, 2 sum_M p / (|M| + sum p) with marked pixels M and the calibrated probability p; "
-    "of an empty mask min(1, highest p / 0.5)"
+    "1 - expected Dice of the mask, 2 sum_M p / (|M| + sum p) with marked pixels M and the calibrated probability p of "
+    f"those and of all with a raw one of {IN_QUESTION_FROM} or more; of an empty mask min(1, highest p / 0.5)"
 )
 BOOTSTRAP_SEED = 0
 
@@ -43,22 +43,23 @@ class ReviewTable:
         self._cases: list[Judged] = []
 
     def add(
-        self, mask: np.ndarray, truth: np.ndarray, probability: np.ndarray, patient_group: str
+        self, mask: np.ndarray, truth: np.ndarray, calibrated: np.ndarray, raw: np.ndarray, patient_group: str
     ) -> tuple[float, ...]:
         """Take a case, or the slices of one that are judged.
 
         Args:
             mask: `(slices, height, width)` bool, what is marked.
             truth: `(slices, height, width)` bool.
-            probability: `(slices, height, width)` of being tumour, calibrated.
+            calibrated: `(slices, height, width)`, probability of being tumour after the temperature.
+            raw: `(slices, height, width)`, before it.
             patient_group: who it is of.
 
         Returns:
             The score of each slice.
         """
-        pictures = [self._judged(*planes, patient_group) for planes in zip(mask, truth, probability, strict=True)]
+        pictures = [self._judged(*planes, patient_group) for planes in zip(mask, truth, calibrated, raw, strict=True)]
         self._pictures += pictures
-        self._cases.append(self._judged(mask, truth, probability, patient_group))
+        self._cases.append(self._judged(mask, truth, calibrated, raw, patient_group))
         return tuple(picture.score for picture in pictures)
 
     def summary(self) -> dict[str, Any]:
@@ -71,9 +72,11 @@ class ReviewTable:
             "cases": _found(self._cases),
         }
 
-    def _judged(self, mask: np.ndarray, truth: np.ndarray, probability: np.ndarray, patient_group: str) -> Judged:
-        overlap = dice(count(truth, mask), self._rule)
-        return Judged(patient_group, overlap, review_score(mask, probability), np.count_nonzero(mask) / mask.size)
+    def _judged(
+        self, mask: np.ndarray, truth: np.ndarray, calibrated: np.ndarray, raw: np.ndarray, patient_group: str
+    ) -> Judged:
+        score, area = review_score(mask, calibrated, raw), np.count_nonzero(mask) / mask.size
+        return Judged(patient_group, dice(count(truth, mask), self._rule), score, area)
 
 
 class RankedPairs(NamedTuple):

@@ -7,6 +7,8 @@ import numpy as np
 from toolkit.config import ModelRecipe
 
 EVEN_CHANCE = 0.5
+IN_QUESTION_FROM = 0.1
+"""Raw tumour probability from which a pixel is in question: half of the lowest threshold that is ever tried."""
 
 
 def calibrated(probability: np.ndarray, temperature: float, model: ModelRecipe) -> np.ndarray:
@@ -51,7 +53,7 @@ def predictive_entropy(probability: np.ndarray, model: ModelRecipe) -> np.ndarra
     return np.clip(entropy, 0, 1).astype(np.float32)
 
 
-def review_score(mask: np.ndarray, tumour_probability: np.ndarray) -> float:
+def review_score(mask: np.ndarray, tumour_probability: np.ndarray, raw_probability: np.ndarray) -> float:
     """How much a mask deserves a look: 1 minus the Dice to be expected of it, if probabilities are what they say.
 
     With the marked pixels M and the probability p of being tumour, a truth drawn pixel by pixel has the expected Dice
@@ -59,12 +61,16 @@ def review_score(mask: np.ndarray, tumour_probability: np.ndarray) -> float:
     there are many pixels. An empty mask has no such figure: there it is `min(1, highest p / 0.5)`, how near the
     likeliest pixel came to being marked.
 
+    Only marked pixels and those in question have a say, the rest is taken for background: a focal loss leaves 0.01 on
+    every pixel of it, which would add up to a second tumour that nobody sees, and calibration does not hold there.
+
     It knows what the model doubts and nothing else: a tumour that was missed with confidence, or something else that
     was marked with confidence, gets a low score.
 
     Args:
         mask: labels or bool, of a slice or a whole case; above 0 is tumour.
         tumour_probability: same shape, of being in any region; calibrated (`Predictor.calibrated_tumour`).
+        raw_probability: same shape, before calibration (`Predictor.tumour`): in question is a pixel from 0.1 on.
 
     Returns:
         0 to 1; higher: look at this one first.
@@ -72,9 +78,9 @@ def review_score(mask: np.ndarray, tumour_probability: np.ndarray) -> float:
     marked = mask > 0
     if not marked.any():
         return min(1.0, float(tumour_probability.max()) / EVEN_CHANCE)
-    shared = tumour_probability.sum(where=marked, dtype=np.float64)
-    expected = 2 * shared / (np.count_nonzero(marked) + tumour_probability.sum(dtype=np.float64))
-    return float(1 - expected)
+    counted = marked | (raw_probability >= IN_QUESTION_FROM)
+    shared, expected = (tumour_probability.sum(where=where, dtype=np.float64) for where in (marked, counted))
+    return float(1 - 2 * shared / (np.count_nonzero(marked) + expected))
 
 
 def with_background(probability: np.ndarray) -> np.ndarray:

@@ -226,8 +226,9 @@ def _results(
         # Judged is the mask as it would be written, not each channel before painting.
         true_regions, regions = region_masks(truth, model), region_masks(mask, model)
         pixels.add(probability, truth, span.case.patient_group)
-        tumour, told = np.asarray(true_regions.any(axis=-1)), predictor.calibrated_tumour(probability)
-        scores = review.add(mask > 0, tumour, told, span.case.patient_group)
+        told, raw = predictor.calibrated_tumour(probability), predictor.tumour(probability)
+        tumour = np.asarray(true_regions.any(axis=-1))
+        scores = review.add(mask > 0, tumour, told, raw, span.case.patient_group)
         for index, region in enumerate(model.regions):
             yield CaseResult(
                 case=span.case.case,

@@ -102,9 +102,9 @@ def test_of_overlapping_regions_a_pixel_counts_once_for_each():
 
 
 def test_pixels_count_in_the_box_of_truth_and_of_all_that_the_model_thinks_of():
-    probability, truth = np.full((3, 20, 20, 1), 1e-4), np.zeros((3, 20, 20), int)
+    probability, truth = np.full((3, 20, 20, 1), 0.05), np.zeros((3, 20, 20), int)
     truth[0, 2:5, 2:4] = 1  # missed
-    probability[0, 8, 9] = 0.02  # 7 x 8 pixels with it
+    probability[0, 8, 9] = 0.12  # 7 x 8 pixels with it
     probability[1, 4:6, 4:6] = 0.9  # found where there is nothing: 2 x 2
     assert described(patient_sums(counted(ONE, (probability, truth)), 1.0))["n_pixels"] == 7 * 8 + 2 * 2
 
