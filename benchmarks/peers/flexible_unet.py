@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -36,6 +37,8 @@ def channels_last(network: torch.nn.Module, _: torch.Tensor) -> Network:
 
 def frozen(network: torch.nn.Module, example: torch.Tensor) -> Network:
     """Traced, with weights as constants and batch norms folded into convolutions."""
+    # Its paths depend on sizes alone, which do not change.
+    warnings.simplefilter("ignore", torch.jit.TracerWarning)
     traced = torch.jit.trace(network.to(memory_format=torch.channels_last), example, check_trace=False)
     return torch.jit.freeze(traced)
 
