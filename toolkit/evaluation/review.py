@@ -75,7 +75,7 @@ class ReviewTable:
     def _judged(
         self, mask: np.ndarray, truth: np.ndarray, calibrated: np.ndarray, raw: np.ndarray, patient_group: str
     ) -> Judged:
-        score, area = review_score(mask, calibrated, raw), np.count_nonzero(mask) / mask.size
+        score, area = review_score(mask, calibrated, raw >= IN_QUESTION_FROM), np.count_nonzero(mask) / mask.size
         return Judged(patient_group, dice(count(truth, mask), self._rule), score, area)
 
 

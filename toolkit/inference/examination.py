@@ -11,7 +11,7 @@ from toolkit.inference.answer import Answer
 from toolkit.inference.postprocessing import likeliest_labels, post_processed
 from toolkit.inference.predictor import Opinions, Predictor
 from toolkit.inference.runtimes.by_windows import ENHANCED
-from toolkit.inference.uncertainty import calibrated, predictive_entropy, review_score
+from toolkit.inference.uncertainty import IN_QUESTION_FROM, calibrated, predictive_entropy, review_score
 
 ATTENTION, GRAD_CAM = EXPLANATION = ("attention", "grad_cam")
 # Standard deviation of probabilities that are 0 and 1 in turn, the largest there is.
@@ -49,6 +49,7 @@ class _Notes:
         self._labels, self._likeliest, self._uncertainty = (np.zeros(shape, np.uint8) for _ in range(3))
         # Two bytes hold a probability near 0 well enough for a sum over many pixels, which one byte would not.
         self._tumour = np.zeros(shape, np.float16)
+        self._in_question = np.zeros(shape, bool)
         self._highest = np.zeros(shape[0], np.float32)
         self._disagreement = np.zeros(shape, np.uint8) if predictor.n_members > 1 else None
         self._maps: dict[str, np.ndarray] = {}
@@ -61,6 +62,7 @@ class _Notes:
         certain = calibrated(mean, info.temperature, info.recipe.model)
         tumour = self._predictor.tumour(certain)
         self._tumour[index], self._highest[index] = tumour, tumour.max()
+        self._in_question[index] = self._predictor.tumour(mean) >= IN_QUESTION_FROM
         self._uncertainty[index] = _in_bytes(predictive_entropy(certain, info.recipe.model))
         if self._disagreement is not None:
             spread = self._predictor.tumour(opinions.probability).std(axis=0)
@@ -80,7 +82,7 @@ class _Notes:
         return Answer(
             mask=mask,
             highest_probability=self._highest,
-            review_score=review_score(mask, self._tumour),
+            review_score=review_score(mask, self._tumour, self._in_question),
             uncertainty=self._uncertainty,
             disagreement=self._disagreement,
             attention=maps.get(ATTENTION),

@@ -53,7 +53,7 @@ def predictive_entropy(probability: np.ndarray, model: ModelRecipe) -> np.ndarra
     return np.clip(entropy, 0, 1).astype(np.float32)
 
 
-def review_score(mask: np.ndarray, tumour_probability: np.ndarray, raw_probability: np.ndarray) -> float:
+def review_score(mask: np.ndarray, tumour_probability: np.ndarray, in_question: np.ndarray) -> float:
     """How much a mask deserves a look: 1 minus the Dice to be expected of it, if probabilities are what they say.
 
     With the marked pixels M and the probability p of being tumour, a truth drawn pixel by pixel has the expected Dice
@@ -70,7 +70,7 @@ def review_score(mask: np.ndarray, tumour_probability: np.ndarray, raw_probabili
     Args:
         mask: labels or bool, of a slice or a whole case; above 0 is tumour.
         tumour_probability: same shape, of being in any region; calibrated (`Predictor.calibrated_tumour`).
-        raw_probability: same shape, before calibration (`Predictor.tumour`): in question is a pixel from 0.1 on.
+        in_question: same shape, bool: where the probability before calibration is `IN_QUESTION_FROM` or more.
 
     Returns:
         0 to 1; higher: look at this one first.
@@ -78,7 +78,7 @@ def review_score(mask: np.ndarray, tumour_probability: np.ndarray, raw_probabili
     marked = mask > 0
     if not marked.any():
         return min(1.0, float(tumour_probability.max()) / EVEN_CHANCE)
-    counted = marked | (raw_probability >= IN_QUESTION_FROM)
+    counted = marked | in_question
     shared, expected = (tumour_probability.sum(where=where, dtype=np.float64) for where in (marked, counted))
     return float(1 - 2 * shared / (np.count_nonzero(marked) + expected))
 

@@ -6,7 +6,7 @@ from scipy.special import expit, logit, softmax
 from scipy.stats import entropy
 
 from toolkit.config import ModelRecipe
-from toolkit.inference.uncertainty import calibrated, predictive_entropy, review_score
+from toolkit.inference.uncertainty import IN_QUESTION_FROM, calibrated, predictive_entropy, review_score
 
 OVERLAPPING = ModelRecipe(regions={"whole": (1, 2), "core": (2,)})
 EXCLUSIVE = ModelRecipe(regions={"core": (1,), "oedema": (2,), "enhancing": (3,)}, exclusive=True)
@@ -95,13 +95,13 @@ def test_the_score_is_what_truths_drawn_from_the_probability_give():
     mask = p >= 0.5
     truths = RNG.uniform(size=(2000, 64, 64)) < p
     dice = 2 * (truths & mask).sum(axis=(1, 2)) / (truths.sum(axis=(1, 2)) + mask.sum())
-    assert 1 - review_score(mask, p, p) == pytest.approx(dice.mean(), abs=5e-4)
+    assert 1 - review_score(mask, p, p >= IN_QUESTION_FROM) == pytest.approx(dice.mean(), abs=5e-4)
 
 
 def test_the_score_by_hand():
     """Marked are 0.9 and 0.7, not marked 0.4: 1 - 2 * 1.6 / (2 + 2)."""
     p = np.array([[0.9, 0.7, 0.4, 0.0]])
-    assert review_score(np.array([[1, 2, 0, 0]]), p, p) == pytest.approx(0.2)
+    assert review_score(np.array([[1, 2, 0, 0]]), p, p >= IN_QUESTION_FROM) == pytest.approx(0.2)
 
 
 def test_a_little_on_every_pixel_does_not_add_up_to_a_tumour():
@@ -110,33 +110,33 @@ def test_a_little_on_every_pixel_does_not_add_up_to_a_tumour():
     mask = np.zeros(raw.shape, bool)
     mask[:10, :10] = True
     raw[mask] = 1
-    assert review_score(mask, raw, raw) == 0
-    assert review_score(mask, calibrated(raw[..., None], 2.0, ModelRecipe())[..., 0], raw) == 0
+    assert review_score(mask, raw, raw >= IN_QUESTION_FROM) == 0
+    assert review_score(mask, calibrated(raw[..., None], 2.0, ModelRecipe())[..., 0], raw >= IN_QUESTION_FROM) == 0
 
 
 def test_a_hole_that_was_filled_counts_as_marked():
     """Marked are 0.9 and, filled, 0.05: 1 - 2 * 0.95 / (2 + 0.95)."""
     p = np.array([[0.9, 0.05]])
-    assert review_score(np.array([[1, 1]]), p, p) == pytest.approx(1 - 1.9 / 2.95)
+    assert review_score(np.array([[1, 1]]), p, p >= IN_QUESTION_FROM) == pytest.approx(1 - 1.9 / 2.95)
 
 
 def test_a_mask_of_which_the_model_is_certain_needs_no_look():
     mask = np.zeros((2, 8, 8), np.uint8)
     mask[0, 2:4, 2:4] = 1
     sure, nothing = mask.astype(np.float32), np.zeros((2, 8, 8), np.float32)
-    assert review_score(mask, sure, sure) == 0
-    assert review_score(mask, nothing, nothing) == 1
+    assert review_score(mask, sure, sure >= IN_QUESTION_FROM) == 0
+    assert review_score(mask, nothing, nothing >= IN_QUESTION_FROM) == 1
 
 
 def test_an_empty_mask_is_scored_by_how_near_it_came_to_a_mark():
     nothing, p = np.zeros((8, 8), np.uint8), np.full((8, 8), 0.01, np.float32)
     p[3, 3] = 0.4
-    assert review_score(nothing, p, p) == pytest.approx(0.8)
+    assert review_score(nothing, p, p >= IN_QUESTION_FROM) == pytest.approx(0.8)
     p[3, 3] = 0.7  # Taken out by post-processing, or below a higher threshold.
-    assert review_score(nothing, p, p) == 1
+    assert review_score(nothing, p, p >= IN_QUESTION_FROM) == 1
 
 
 def test_sums_do_not_run_over_in_the_type_of_the_probability():
     """The sum of 512 x 512 halves is beyond float16."""
     p = np.full((512, 512), 0.5, np.float16)
-    assert review_score(np.ones_like(p, bool), p, p) == pytest.approx(1 / 3)
+    assert review_score(np.ones_like(p, bool), p, p >= IN_QUESTION_FROM) == pytest.approx(1 / 3)
