@@ -45,7 +45,7 @@ def evaluate(
     ] = False,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Instead, store the temperature that fits val in the run's model file."),
+        typer.Option("--calibrate", help="Instead, store what calibrates it on val in the run's model file."),
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -95,7 +95,7 @@ def _refuse_misuse(choose_postprocessing: bool, calibrate: bool, split: Part) ->
 
 
 def _calibrate(model: Path, data: Path, out: Path) -> None:
-    """Fit the temperature, and print what it mends."""
+    """Fit temperature and offsets, and print what they mend."""
     from toolkit.workflows.calibrate import calibrate
 
     result = calibrate(model, data, out)
@@ -105,13 +105,14 @@ def _calibrate(model: Path, data: Path, out: Path) -> None:
     )
     _warn_of_leak(result)
     if result["after"]:
-        low, high = result["cross_fitted"]
-        typer.echo(f"  after: each patient by the temperature of others, {low:.3f} to {high:.3f}")
+        (low, high), *_ = result["cross_fitted"]
+        typer.echo(f"  after: each patient by what others give, temperature {low:.3f} to {high:.3f}")
     typer.echo(f"  {'':5s}  {'before':24s}  {'after':24s}  after - before, 95 % interval")
     for name in ("ece", "nll", "brier"):
         columns = [_figure(result[key], name, form) for key, form in COLUMNS.items() if result[key]]
         typer.echo(f"  {name:5s}  {'  '.join(f'{column:24s}' for column in columns)}".rstrip())
-    typer.echo(f"temperature {result['temperature']:.3f} (of all of them) is now in {result['model']}")
+    offsets = ", ".join(f"{offset:+.3f}" for offset in result["offsets"])
+    typer.echo(f"temperature {result['temperature']:.3f}, offset {offsets} (of all of them): now in {result['model']}")
     typer.echo(f"picture: {out / 'reliability.png'}")
 
 

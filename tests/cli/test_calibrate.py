@@ -28,11 +28,12 @@ def test_a_table_is_printed_and_the_temperature_is_stored(model, store, tmp_path
     assert code == 0, err
     head, how, titles, *table, stored, picture = text.splitlines()
     assert head.startswith("val split (by_patient): ")
-    assert how.startswith("  after: each patient by the temperature of others, ")
+    assert how.startswith("  after: each patient by what others give, temperature ")
     assert titles.split() == ["before", "after", "after", "-", "before,", "95", "%", "interval"]
     assert [line.split()[0] for line in table] == ["ece", "nll", "brier"]
-    assert stored.split()[:2] == ["temperature", f"{read_info(model).temperature:.3f}"]
-    assert stored.endswith(f"is now in {model}")
+    info = read_info(model)
+    assert stored.startswith(f"temperature {info.temperature:.3f}, offset {info.offsets[0]:+.3f} (of all of them)")
+    assert stored.endswith(f"now in {model}")
     assert picture == f"picture: {out / 'reliability.png'}"
     code, text, err = run_here("evaluate", model, "--data", store, "--out", tmp_path / "judged")
     assert code == 0, err

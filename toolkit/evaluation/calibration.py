@@ -1,15 +1,16 @@
-"""Whether probabilities are what they say: reliability, its error, and the temperature that mends it.
+"""Whether probabilities are what they say: reliability, its error, and the scaling of logits that mends it.
 
 Of every case only numbers are kept: pixels are counted in fine bins of their logits, per patient group.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from toolkit.components import bounding_box
@@ -23,7 +24,7 @@ PIXEL_RULE = (
     f"in each slice the box around what is tumour, or has a raw tumour probability of {IN_QUESTION_FROM} or more"
 )
 N_BINS = 15
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURES, MOST_OFFSET = (0.05, 20.0), 10.0
 N_FOLDS = 5
 BOOTSTRAP_SEED = 0
 
@@ -145,30 +146,51 @@ class PixelCounter:
         return np.ravel_multi_index((*levels.T, outcome), self._shape)
 
 
-def fit_temperature(samples: PixelSamples) -> float:
-    """The temperature with the least negative log-likelihood, every pixel with one vote (Guo et al. 2017).
+class Scaling(NamedTuple):
+    """What makes probabilities those they should be, see `toolkit.inference.uncertainty.calibrated`.
 
-    It has one minimum: it is convex in 1/T.
+    Args:
+        temperature: T; or `(patients,)`, one for each.
+        offsets: b, `(outcomes - 1,)`; or `(patients, outcomes - 1)`.
+    """
+
+    temperature: Any
+    offsets: np.ndarray
+
+
+def fit_scaling(samples: PixelSamples) -> Scaling:
+    """Temperature and offsets with the least negative log-likelihood, every pixel with one vote.
+
+    It has one minimum: it is convex in 1/T and b. A temperature alone (Guo et al. 2017) can't mend what a loss does
+    that weighs tumour more than the rest: such a model says too much at every probability.
 
     Raises:
         StoreError: all pixels turned out alike, from which nothing can be learned.
     """
     if len(np.unique(samples.outcome)) < 2:
-        raise StoreError("validation patients: too few with a tumour to fit a temperature; prepare a store of more")
+        raise StoreError("validation patients: too few with a tumour to calibrate on; prepare a store of more")
+    logits, weights = samples.log_shares, samples.pixels / samples.pixels.sum()
+    true = samples.outcome[:, np.newaxis] == np.arange(logits.shape[1])
 
-    def loss(log_temperature: float) -> float:
-        log_q = log_softmax(samples.log_shares / np.exp(log_temperature), axis=-1)
-        return float(-(samples.pixels @ _of_truth(log_q, samples)))
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        log_q = log_softmax(parameters[0] * logits + np.append(parameters[1:], 0), axis=-1)
+        slope = weights[:, np.newaxis] * (np.exp(log_q) - true)
+        return float(-(weights @ _of_truth(log_q, samples))), np.append(
+            (slope * logits).sum(), slope[:, :-1].sum(axis=0)
+        )
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    coldest, hottest = TEMPERATURES
+    n = logits.shape[1] - 1
+    bounds = [(1 / hottest, 1 / coldest), *[(-MOST_OFFSET, MOST_OFFSET)] * n]
+    found = minimize(loss, np.array([1.0, *[0.0] * n]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return Scaling(float(1 / found.x[0]), found.x[1:])
 
 
-def cross_fitted(samples: PixelSamples) -> np.ndarray | None:
-    """For every patient the temperature that the others give: patients are drawn into 5 groups, each left out once.
+def cross_fitted(samples: PixelSamples) -> Scaling | None:
+    """For every patient what the others give: patients are drawn into 5 groups, each left out once.
 
     Returns:
-        `(patients,)`; None of fewer than two patients.
+        Arrays of one row a patient; None of fewer than two patients.
 
     Raises:
         StoreError: no tumour is left without one of the groups.
@@ -178,23 +200,28 @@ def cross_fitted(samples: PixelSamples) -> np.ndarray | None:
         return None
     # By name, so that the order in which a store is read does not matter.
     order = np.argsort(samples.patients)[np.random.default_rng(BOOTSTRAP_SEED).permutation(n)]
-    temperatures = np.empty(n)
+    result = Scaling(np.empty(n), np.empty((n, samples.log_shares.shape[1] - 1)))
     for fold in range(min(N_FOLDS, n)):
         left_out = order[fold::N_FOLDS]
-        temperatures[left_out] = fit_temperature(samples.of(np.setdiff1d(order, left_out)))
-    return temperatures
+        result.temperature[left_out], result.offsets[left_out] = fit_scaling(samples.of(np.setdiff1d(order, left_out)))
+    return result
 
 
-def patient_sums(samples: PixelSamples, temperature: float | np.ndarray) -> PatientSums:
-    """What the measures are made of, at a temperature.
+def patient_sums(
+    samples: PixelSamples, temperature: float | np.ndarray, offsets: float | Sequence[float] | np.ndarray = 0.0
+) -> PatientSums:
+    """What the measures are made of, after scaling.
 
     Args:
         samples: counted pixels.
         temperature: one, or `(patients,)` one for each.
+        offsets: 0, `(outcomes - 1,)`, or `(patients, outcomes - 1)`.
     """
-    n_patients = len(samples.patients)
+    n_patients, outcomes = len(samples.patients), samples.log_shares.shape[1]
     of_row = np.broadcast_to(np.asarray(temperature, float), n_patients)[samples.patient]
-    log_q = log_softmax(samples.log_shares / of_row[:, np.newaxis], axis=-1)
+    added = np.broadcast_to(np.asarray(offsets, float), (n_patients, outcomes - 1))[samples.patient]
+    logits = samples.log_shares / of_row[:, np.newaxis] + np.pad(added, ((0, 0), (0, 1)))
+    log_q = log_softmax(logits, axis=-1)
     p = np.exp(log_q[:, :-1])
     true = samples.outcome[:, np.newaxis] == np.arange(p.shape[1])
     pixels = samples.pixels[:, np.newaxis]

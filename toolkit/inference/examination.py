@@ -59,7 +59,7 @@ class _Notes:
         info, mean = self._predictor.info, opinions.probability.mean(axis=0)
         self._labels[index] = label_mask(mean, info.recipe.model, info.threshold)
         self._likeliest[index] = likeliest_labels(mean, info.recipe.model)
-        certain = calibrated(mean, info.temperature, info.recipe.model)
+        certain = calibrated(mean, info.temperature, info.recipe.model, info.offsets)
         tumour = self._predictor.tumour(certain)
         self._tumour[index], self._highest[index] = tumour, tumour.max()
         self._in_question[index] = self._predictor.tumour(mean) >= IN_QUESTION_FROM

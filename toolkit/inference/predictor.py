@@ -217,8 +217,9 @@ class Predictor:
         return tumour_probability(probability, self.info.recipe.model)
 
     def calibrated_tumour(self, probability: np.ndarray) -> np.ndarray:
-        """As `tumour`, after the temperature of the model file: how likely it is, not what masks are made of."""
-        return self.tumour(calibrated(probability, self.info.temperature, self.info.recipe.model))
+        """As `tumour`, calibrated as the model file says: how likely it is, not what masks are made of."""
+        info = self.info
+        return self.tumour(calibrated(probability, info.temperature, info.recipe.model, info.offsets))
 
     def _range(self, images: np.ndarray, value_range: np.ndarray | None) -> np.ndarray:
         wanted = self.info.modalities

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from toolkit.config import ModelRecipe
@@ -11,27 +13,31 @@ IN_QUESTION_FROM = 0.1
 """Raw tumour probability from which a pixel is in question: half of the lowest threshold that is ever tried."""
 
 
-def calibrated(probability: np.ndarray, temperature: float, model: ModelRecipe) -> np.ndarray:
-    """Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 9).
+def calibrated(
+    probability: np.ndarray, temperature: float, model: ModelRecipe, offsets: Sequence[float] = ()
+) -> np.ndarray:
+    """Temperature scaling with an offset: `sigmoid(logit(p) / T + b)` (Platt 1999; Guo et al. 2017, section 4).
 
-    Logits are divided by T before the function that made probabilities of them: the sigmoid of each of overlapping
-    regions, `sigmoid(logit(p) / T)`; the softmax over exclusive regions and background. Both are
-    `q^(1/T) / sum q^(1/T)` over shares q that add up to 1, which needs no logarithm and so holds at 0 and 1. A T above
-    1 draws probabilities towards even chances; 0.5 of a sigmoid, and the likeliest of a softmax, stay.
+    Logits are divided by T, and b is added, before the function that made probabilities of them: the sigmoid of each of
+    overlapping regions, which share one b; the softmax over exclusive regions, each with its own, and background, with
+    none. Both are `q^(1/T) e^b / sum q^(1/T) e^b` over shares q that add up to 1, which needs no logarithm and so holds
+    at 0 and 1. A T above 1 draws probabilities towards even chances; a b below 0 takes from all of them, as a loss that
+    weighs tumour more than the rest needs.
 
     Args:
         probability: `(..., regions)`.
         temperature: T, above 0.
         model: whether regions are exclusive.
+        offsets: b; none: 0.
 
     Returns:
-        `(..., regions)`; the input itself at T = 1.
+        `(..., regions)`; the input itself at T = 1 and b = 0.
     """
-    if temperature == 1:
+    if temperature == 1 and not any(offsets):
         return probability
     if model.exclusive:
-        return _tempered(with_background(probability), temperature)[..., :-1]
-    return _tempered(np.stack([probability, 1 - probability], axis=-1), temperature)[..., 0]
+        return _scaled(with_background(probability), temperature, offsets)[..., :-1]
+    return _scaled(np.stack([probability, 1 - probability], axis=-1), temperature, offsets)[..., 0]
 
 
 def predictive_entropy(probability: np.ndarray, model: ModelRecipe) -> np.ndarray:
@@ -89,9 +95,11 @@ def with_background(probability: np.ndarray) -> np.ndarray:
     return np.concatenate([probability, background], axis=-1)
 
 
-def _tempered(shares: np.ndarray, temperature: float) -> np.ndarray:
+def _scaled(shares: np.ndarray, temperature: float, offsets: Sequence[float]) -> np.ndarray:
     # Of the largest share 1 is left whatever the temperature, so the sum can't become 0.
     powers = (shares / shares.max(axis=-1, keepdims=True)) ** (1 / temperature)
+    if offsets:
+        powers = powers * np.exp([*offsets, 0.0]).astype(powers.dtype)
     return powers / powers.sum(axis=-1, keepdims=True)
 
 

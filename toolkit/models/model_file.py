@@ -12,7 +12,7 @@ import shutil
 import zipfile
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,6 +65,7 @@ class ModelInfo(BaseModel):
         temperature: by which logits are divided before certainty is told of, see `toolkit.inference.uncertainty`. Masks
             are made of the probability as the network gives it: so it changes no mask, no exported graph, and not what
             the threshold means.
+        offsets: what is added to logits then; one, or of exclusive regions one each; none: 0.
         version: of the toolkit that wrote it.
     """
 
@@ -80,6 +81,7 @@ class ModelInfo(BaseModel):
     threshold: float = DEFAULT_THRESHOLD
     post_processing: PostProcessing = PostProcessing()
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    offsets: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     version: str = __version__
 
     @property

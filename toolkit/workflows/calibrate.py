@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolkit.data.store import Store
 from toolkit.errors import ModelError
 from toolkit.evaluation.calibration import (
@@ -12,7 +14,7 @@ from toolkit.evaluation.calibration import (
     cross_fitted,
     described,
     difference,
-    fit_temperature,
+    fit_scaling,
     patient_sums,
     reliability,
 )
@@ -26,10 +28,10 @@ from toolkit.workflows.evaluate import judged_part, predicted
 
 
 def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
-    """Fit the temperature on the validation part of a store, and store it in the model file.
+    """Fit temperature and offsets on the validation part of a store, and store them in the model file.
 
-    It takes the place of one stored before, and starts from the probability as the network gives it. Stored is the one
-    of all validation patients; how much it mends is measured on each patient with the one of the others (see
+    They take the place of those stored before, and start from the probability as the network gives it. Stored are those
+    of all validation patients; how much they mend is measured on each patient with those of the others (see
     `toolkit.evaluation.calibration.cross_fitted`). Writes into `out`: calibration.json, what is returned;
     calibration.csv, the points of reliability.png; manifest.json.
 
@@ -39,9 +41,10 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
         out: folder for the results.
 
     Returns:
-        `model` (the file), `split`, `split_leaks_patients`, `n_images`, `n_patients`; `temperature`, the one stored;
-        `cross_fitted`, the lowest and the highest by which `after` is measured; `before`, `after` and `difference`, see
-        `described` and `difference` in `toolkit.evaluation.calibration`. The last three are None of a single patient.
+        `model` (the file), `split`, `split_leaks_patients`, `n_images`, `n_patients`; `temperature` and `offsets`, those
+        stored; `cross_fitted`, of each of these the lowest and the highest by which `after` is measured; `before`,
+        `after` and `difference`, see `described` and `difference` in `toolkit.evaluation.calibration`. The last three
+        are None of a single patient.
 
     Raises:
         ModelError: the model can't be read, does not fit the store, or is an exported one.
@@ -59,10 +62,10 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
     for span, probability, truth in predicted(predictor, store, part.spans, "Calibrating"):
         pixels.add(probability, truth, span.case.patient_group)
     samples = pixels.samples()
-    temperature, of_others = fit_temperature(samples), cross_fitted(samples)
+    scaling, of_others = fit_scaling(samples), cross_fitted(samples)
     sums = {"before": patient_sums(samples, 1.0)}
     if of_others is not None:
-        sums["after"] = patient_sums(samples, of_others)
+        sums["after"] = patient_sums(samples, *of_others)
     before, after = sums["before"], sums.get("after")
     result = {
         "model": str(path),
@@ -70,8 +73,9 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
         "split_leaks_patients": part.leaks,
         "n_images": sum(span.n_slices for span in part.spans),
         "n_patients": len(samples.patients),
-        "temperature": temperature,
-        "cross_fitted": None if of_others is None else [float(of_others.min()), float(of_others.max())],
+        "temperature": scaling.temperature,
+        "offsets": scaling.offsets.tolist(),
+        "cross_fitted": of_others and [_extremes(of_others.temperature), *map(_extremes, of_others.offsets.T)],
         "before": described(before),
         "after": after and described(after),
         "difference": after and difference(after, before),
@@ -80,6 +84,11 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
     write_csv(out / "calibration.csv", [{"of": name} | row for name, one in sums.items() for row in reliability(one)])
     write_json(out / "calibration.json", result)
     save_png(out / "reliability.png", draw_reliability(sums, store.index.synthetic))
-    replace_info(path, predictor.info.model_copy(update={"temperature": temperature}))
+    stored = {"temperature": scaling.temperature, "offsets": tuple(scaling.offsets.tolist())}
+    replace_info(path, predictor.info.model_copy(update=stored))
     write_json(out / "manifest.json", content)
     return result
+
+
+def _extremes(values: np.ndarray) -> list[float]:
+    return [float(values.min()), float(values.max())]

@@ -103,7 +103,7 @@ def judge(
     judged = judged_part(predictor, store, part)
     pixels, review = PixelCounter(predictor.info.recipe.model), ReviewTable(DEFAULT_RULE)
     metrics = evaluate_cases(_results(predictor, store, judged.spans, pixels, review), out)
-    sums = patient_sums(pixels.samples(), predictor.info.temperature)
+    sums = patient_sums(pixels.samples(), predictor.info.temperature, predictor.info.offsets or 0.0)
     metrics |= {
         "model": predictor.name,
         "split": judged.split,
@@ -112,7 +112,8 @@ def judge(
         "threshold": predictor.info.threshold,
         "post_processing": predictor.info.post_processing.model_dump(),
         "trained_on_this_store": judged.same_store,
-        "calibration": {"temperature": predictor.info.temperature} | described(sums),
+        "calibration": {"temperature": predictor.info.temperature, "offsets": list(predictor.info.offsets)}
+        | described(sums),
         "review_score": review.summary(),
     }
     write_json(out / "metrics.json", metrics)

@@ -40,6 +40,19 @@ def test_of_one_exclusive_region_and_its_background_the_two_rules_are_one():
     np.testing.assert_allclose(calibrated(p, 2.5, alone), calibrated(p, 2.5, ModelRecipe()), atol=1e-6)
 
 
+def test_an_offset_is_added_to_the_logit_that_was_divided():
+    p = np.random.default_rng(2).uniform(0.01, 0.99, (2, 4, 4, 2))
+    told = calibrated(p, 1.7, OVERLAPPING, [-0.8])
+    np.testing.assert_allclose(told, expit(logit(p) / 1.7 - 0.8), atol=1e-6)
+
+
+def test_of_exclusive_regions_each_has_its_offset_and_the_background_none():
+    q = softmax(np.random.default_rng(3).normal(0, 2, (1, 4, 4, 4)), axis=-1)
+    told = calibrated(q[..., :3], 0.6, EXCLUSIVE, [0.5, -1.0, 0.0])
+    theirs = softmax(np.log(q) / 0.6 + np.array([0.5, -1.0, 0.0, 0.0]), axis=-1)
+    np.testing.assert_allclose(told, theirs[..., :3], atol=1e-6)
+
+
 def test_a_temperature_of_1_changes_nothing():
     p = RNG.uniform(0, 1, (1, 4, 4, 2)).astype(np.float32)
     assert calibrated(p, 1.0, OVERLAPPING) is p

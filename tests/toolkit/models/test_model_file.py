@@ -166,10 +166,10 @@ def test_post_processing_that_makes_no_sense_is_refused(wrong):
 
 def test_a_file_from_before_there_was_calibration_has_the_temperature_1(file, tmp_path):
     old = json.loads(INFO.model_dump_json())
-    del old["temperature"]
+    del old["temperature"], old["offsets"]
     path = rewrite(file, tmp_path / "old.keras", lambda name, c: json.dumps(old) if name == ENTRY else c)
     assert read_info(path) == INFO
-    assert read_info(path).temperature == 1
+    assert (read_info(path).temperature, read_info(path).offsets) == (1, ())
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "inf", "nan"])

@@ -59,19 +59,21 @@ def test_the_temperature_is_stored_and_nothing_else_changes(store, model, tmp_pa
     result = calibrate(model.parent, store.path, tmp_path / "out")
     after = read_info(model)
     assert after.temperature == result["temperature"] > 1.5
-    assert after.model_copy(update={"temperature": 1.0}) == before
+    assert list(after.offsets) == result["offsets"]
+    assert after.model_copy(update={"temperature": 1.0, "offsets": ()}) == before
     predictor = Predictor(model)
     np.testing.assert_array_equal(predictor.predict(images), probability)
     np.testing.assert_array_equal(predictor.mask(probability), mask)
     logits = np.log(probability[..., 0]) - np.log1p(-probability[..., 0])
-    told = 1 / (1 + np.exp(-logits / after.temperature))
+    told = 1 / (1 + np.exp(-logits / after.temperature - after.offsets[0]))
     np.testing.assert_allclose(predictor.calibrated_tumour(probability), told, atol=1e-5)
     assert list(model.parent.iterdir()) == [model]
 
 
 def test_it_mends_and_by_how_much_is_measured_on_patients_it_was_not_fitted_on(store, model, tmp_path):
     result = calibrate(model, store.path, tmp_path / "out")
-    low, high = result["cross_fitted"]
+    (low, high), (least, most) = result["cross_fitted"]
+    assert least <= result["offsets"][0] <= most
     assert low <= result["temperature"] <= high
     assert low < high
     for name in ("ece", "nll", "brier"):
@@ -108,7 +110,7 @@ def test_bts_evaluate_tells_the_error_before_and_after(store, model, tmp_path):
     before = evaluate(model, store.path, "val", tmp_path / "before")
     result = calibrate(model, store.path, tmp_path / "out")
     after = evaluate(model, store.path, "val", tmp_path / "after")
-    assert before["calibration"] == {"temperature": 1.0} | result["before"]
+    assert before["calibration"] == {"temperature": 1.0, "offsets": []} | result["before"]
     assert after["calibration"]["temperature"] == result["temperature"]
     assert after["calibration"]["ece"] == pytest.approx(result["after"]["ece"], abs=0.01)
     assert after["per_image_mean"] == before["per_image_mean"]
