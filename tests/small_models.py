@@ -52,6 +52,17 @@ def stand_in(info, seed=0):
     return keras.Model({"slices": slices}, {"probability": probability}, name="segmenter")
 
 
+def brightness_model(kernel, bias, size=SIZE):
+    """A network of one pixel's width: the probability of a normalised pixel x is `sigmoid(kernel * x + bias)`."""
+    slices = keras.Input((N_SLICES, size, size, 1), name="slices")
+    lone = MergeSlices(name="merge_slices")(keras.layers.Identity(name="enhanced")(slices))
+    weigh = keras.layers.Dense(1, name="logits")
+    logits = SplitSlices(N_SLICES, name="split_slices")(weigh(lone))
+    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+    weigh.set_weights([np.array([[kernel]]), np.array([bias])])
+    return keras.Model({"slices": slices}, {"probability": probability}, name="segmenter")
+
+
 def awake_segmenter(info, seed=0):
     """A real segmenter, never trained, whose enhancer does change slices and whose probabilities go from 0 to 1."""
     model = build_segmenter(info.recipe, len(info.modalities))

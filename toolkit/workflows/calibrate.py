@@ -41,9 +41,9 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
         out: folder for the results.
 
     Returns:
-        `model` (the file), `split`, `split_leaks_patients`, `n_images`, `n_patients`; `temperature` and `offsets`, those
-        stored; `cross_fitted`, of each of these the lowest and the highest by which `after` is measured; `before`,
-        `after` and `difference`, see `described` and `difference` in `toolkit.evaluation.calibration`. The last three
+        `model` (the file), `split`, `split_leaks_patients`, `n_images`, `n_patients`; `temperature` and `offsets`,
+        those stored; `cross_fitted`, of each of these the lowest and the highest by which `after` is measured;
+        `before`, `after` and `difference`, see `described` and `difference` in `toolkit.evaluation.calibration`. The last three
         are None of a single patient.
 
     Raises:

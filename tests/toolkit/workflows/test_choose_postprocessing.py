@@ -3,11 +3,10 @@
 import csv
 import json
 
-import keras
 import numpy as np
 import pytest
 
-from tests.small_models import small_info
+from tests.small_models import brightness_model, small_info
 from toolkit.data.store import Store
 from toolkit.errors import ModelError, StoreError
 from toolkit.inference.predictor import Predictor
@@ -20,14 +19,9 @@ SIZE = 32
 
 def model_that_marks_what_is_bright(path, store, **more):
     """A network of one pixel's width: from two thirds of the range on it says tumour."""
-    slices = keras.Input((4, SIZE, SIZE, 1), name="slices")
-    brightness = keras.layers.Dense(1, activation="sigmoid", name="probability")
-    enhanced = keras.layers.Identity(name="enhanced")(slices)
-    model = keras.Model({"slices": slices}, {"probability": brightness(enhanced)})
-    brightness.set_weights([np.array([[30.0]]), np.array([-20.0])])
     index = store.index
     known = {"data_kind": index.kind, "data_checksums_sha256": index.checksums_sha256}
-    save_model(model, path, small_info(**known | more))
+    save_model(brightness_model(30.0, -20.0), path, small_info(**known | more))
     return path
 
 

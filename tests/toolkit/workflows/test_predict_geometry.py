@@ -2,13 +2,13 @@
 
 from itertools import permutations, product
 
-import keras
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from nibabel import orientations
 
+from tests.small_models import brightness_model
 from toolkit.config import check_recipe
 from toolkit.models.model_file import ModelInfo, save_model
 from toolkit.workflows.predict import predict
@@ -39,10 +39,6 @@ def model_that_marks_what_is_bright(path, spacing_mm):
     """A network of one pixel's width: half way between tissue (1/3) and lesion (1) it says 0.5."""
     data = {"image_size": 64, "spacing_mm": spacing_mm, "window": {"slices": 4, "halo": 1}}
     recipe = check_recipe({"data": data}, "test")
-    slices = keras.Input((4, 64, 64, 1), name="slices")
-    brightness = keras.layers.Dense(1, activation="sigmoid", name="probability")
-    model = keras.Model({"slices": slices}, {"probability": brightness(slices)})
-    brightness.set_weights([np.array([[30.0]]), np.array([-20.0])])
     info = ModelInfo(
         recipe=recipe,
         modalities=("t1c",),
@@ -51,7 +47,7 @@ def model_that_marks_what_is_bright(path, spacing_mm):
         data_checksums_sha256={},
         synthetic_data=False,
     )
-    save_model(model, path, info)
+    save_model(brightness_model(30.0, -20.0, 64), path, info)
     return path
 
 
