@@ -43,8 +43,8 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
     Returns:
         `model` (the file), `split`, `split_leaks_patients`, `n_images`, `n_patients`; `temperature` and `offsets`,
         those stored; `cross_fitted`, of each of these the lowest and the highest by which `after` is measured;
-        `before`, `after` and `difference`, see `described` and `difference` in `toolkit.evaluation.calibration`. The last three
-        are None of a single patient.
+        `before`, `after` and `difference`, see `described` and `difference` in `toolkit.evaluation.calibration`. The
+        last three are None of a single patient.
 
     Raises:
         ModelError: the model can't be read, does not fit the store, or is an exported one.
