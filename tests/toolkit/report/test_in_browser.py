@@ -218,6 +218,8 @@ def test_maps_and_the_enhanced_image_are_shown_when_asked_for(page):
     page.keyboard.press("u")
     layer(page, "Grad-CAM").check()
     assert colour(page) == grey_of(2), "a map of zeros hides nothing"
+    assert colour(page, INSIDE) == grey_of(2), "a mask is an outline while a map is shown"
+    assert PREDICTION_COLOUR in colours(page)
     page.keyboard.press("e")
     assert layer(page, "Enhanced image").is_checked()
     assert colour(page) == (255, 255, 255)

@@ -65,12 +65,12 @@ function greys() {
 // The lower a value of a map, the more of the picture is seen through it.
 const HEAT = data.heat.map((rgb, value) => colour(...rgb, value));
 
-function trace(layer, outline, strength) {
+function trace(layer, outline, strength, filled) {
   const toCanvas = new DOMMatrix().scale(canvas.width / data.pixels[0], canvas.height / data.pixels[1]);
   const path = new Path2D();
   path.addPath(new Path2D(outline.paths[shown]), toCanvas);
   context.fillStyle = context.strokeStyle = `rgb(${outline.colour})`;
-  if (layer.kind === "fill") {
+  if (filled) {
     context.globalAlpha = FILL * strength;
     context.fill(path, "evenodd");
   }
@@ -94,7 +94,9 @@ async function draw() {
   context.globalAlpha = strength;
   for (const map of pictures.slice(1)) paint(map, HEAT);
   for (const layer of on.reverse()) {
-    for (const outline of layer.outlines) trace(layer, outline, strength);
+    // Under a map an outline says as much, and leaves the map its colours.
+    const filled = layer.kind === "fill" && !maps.length;
+    for (const outline of layer.outlines) trace(layer, outline, strength, filled);
   }
   canvas.dataset.drawn = turn;
 }
