@@ -29,8 +29,8 @@ class Dropout(KerasRuntime):
     """
 
     def __init__(self, runtime: KerasRuntime, sample: int) -> None:
+        self.parts = runtime.parts  # not cut again for each sample
         super().__init__(runtime.name, runtime.model, runtime.info)
-        self.__dict__["parts"] = runtime.parts
         self.shows = frozenset()
         self._sample, self._batches = sample, 0
         if not self._dropouts:
