@@ -15,7 +15,8 @@ import pytest
 
 from tests.small_models import scan
 
-N_CASES = 40
+# Many, or on a busy machine a run is through before it can be stopped.
+N_CASES = 120
 
 
 @pytest.fixture(scope="module")

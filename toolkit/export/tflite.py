@@ -61,6 +61,8 @@ def tflite_model(
         plane: height and width of the slices; none: the model's grid, on which slices are not resized.
         calibration: gives windows `(1, S, height, width, modalities)` of training patients; for int8.
     """
+    if plane == (info.recipe.data.image_size,) * 2:
+        plane = None  # these lie on the grid as they are
     whole = in_halves(model) if precision == "float16" else model
     windows = _named(calibration) if calibration else None
     contents = [_converted(_window_function(whole, info, plane), whole, precision, windows)]

@@ -249,7 +249,7 @@ def test_a_clinical_scan_and_an_8_bit_picture_of_it_give_the_same_mask(real, sca
 
 def test_the_look_inside_is_in_the_size_of_the_slices_too(real, scan, probability):
     inside = real.inspect(scan, wanted=real.shows)
-    assert set(inside) == {"probability", "enhanced", "attention"}
+    assert set(inside) == {"probability", "enhanced", "attention", "grad_cam"}
     assert {values.shape for values in inside.values()} == {(7, 40, 28, 1)}
     np.testing.assert_allclose(inside["probability"], probability, atol=1e-5)
 
