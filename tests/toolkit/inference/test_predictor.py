@@ -271,7 +271,7 @@ def test_every_kind_of_model_says_the_same(small_exports, scan, kind):
 
 def test_what_a_kind_of_model_does_not_show_is_refused_with_what_to_take(small_exports, scan):
     shown = {
-        small_exports.keras_file: {"enhanced"},
+        small_exports.keras_file: {"enhanced", "grad_cam"},
         small_exports.tflite(): {"enhanced"},
         small_exports.saved_model: set(),
     }
