@@ -62,6 +62,8 @@ def evaluate(
     with one_line_errors(debug):
         if choose_postprocessing or calibrate:
             _refuse_misuse(choose_postprocessing, calibrate, split)
+            if ensemble or tta or mc_dropout or tiles or no_postprocessing:
+                raise _other_ways(calibrate)
             (_choose if choose_postprocessing else _calibrate)(model, data, out)
             return
         from toolkit.workflows.evaluate import evaluate as run
@@ -92,6 +94,14 @@ def _refuse_misuse(choose_postprocessing: bool, calibrate: bool, split: Part) ->
     if split is not Part.val:
         option, purpose = ("--calibrate", "calibrating") if calibrate else ("--choose-postprocessing", "choosing")
         raise UsageError(f"{option}: {split.value} is not for {purpose}; leave --split out, which takes val")
+
+
+def _other_ways(calibrate: bool) -> Exception:
+    """What is stored belongs to a lone model as it is, so another way of asking has no say in it."""
+    from toolkit.errors import UsageError
+
+    option = "--calibrate" if calibrate else "--choose-postprocessing"
+    return UsageError(f"{option}: is for one model as it is; leave --ensemble, --tta and other ways of asking out")
 
 
 def _calibrate(model: Path, data: Path, out: Path) -> None:

@@ -40,6 +40,16 @@ def test_a_table_is_printed_and_the_temperature_is_stored(model, store, tmp_path
     assert f"at temperature {read_info(model).temperature:.3f}" in text
 
 
+@pytest.mark.parametrize("what", ["--calibrate", "--choose-postprocessing"])
+@pytest.mark.parametrize("way", [["--tta"], ["--tiles"], ["--mc-dropout", 2], ["--no-postprocessing"]])
+def test_what_is_stored_is_of_the_model_as_it_is(model, store, tmp_path, run_here, what, way):
+    before = model.read_bytes()
+    code, _, err = run_here("evaluate", model, "--data", store, what, *way, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.startswith(f"error: {what}: is for one model as it is; leave --ensemble")
+    assert model.read_bytes() == before
+
+
 @pytest.mark.parametrize("part", ["test", "train"])
 def test_other_parts_are_not_for_calibrating(model, store, tmp_path, run_here, part):
     before = model.read_bytes()
