@@ -10,10 +10,10 @@ from toolkit.data.regions import label_mask
 from toolkit.inference.answer import Answer
 from toolkit.inference.postprocessing import likeliest_labels, post_processed
 from toolkit.inference.predictor import Opinions, Predictor
-from toolkit.inference.runtimes.by_windows import ENHANCED
+from toolkit.inference.runtimes.runtime import ATTENTION, ENHANCED, GRAD_CAM
 from toolkit.inference.uncertainty import IN_QUESTION_FROM, calibrated, predictive_entropy, review_score
 
-ATTENTION, GRAD_CAM = EXPLANATION = ("attention", "grad_cam")
+EXPLANATION = (ATTENTION, GRAD_CAM)
 # Standard deviation of probabilities that are 0 and 1 in turn, the largest there is.
 MOST_DISAGREEMENT = 0.5
 

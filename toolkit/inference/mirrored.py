@@ -7,19 +7,15 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from toolkit.data.grid import Maps
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import AnotherWay
 
 
-class Mirrored(Runtime):
+class Mirrored(AnotherWay):
     """What a model says of a case whose left and right are exchanged, brought back: the flip that training draws, too.
 
     Args:
         runtime: what is asked.
     """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.name, self.info, self.shows = runtime.name, runtime.info, runtime.shows
 
     def stream(
         self,

@@ -9,14 +9,14 @@ from itertools import product
 import numpy as np
 
 from toolkit.data.grid import Maps
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import AnotherWay
 
 # As nnU-Net has them (Isensee et al. 2021): half a tile from one to the next, a Gaussian of an eighth of a tile.
 OVERLAP = 0.5
 SIGMA = 0.125
 
 
-class Tiled(Runtime):
+class Tiled(AnotherWay):
     """A model that is asked about overlapping tiles, each as large as its grid, instead of a slice made smaller.
 
     A tile covers as many pixels as the grid has, or in a model that works in mm as many mm. Where tiles overlap, their
@@ -26,10 +26,6 @@ class Tiled(Runtime):
     Args:
         runtime: what is asked.
     """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.name, self.info, self.shows = runtime.name, runtime.info, runtime.shows
 
     def stream(
         self,

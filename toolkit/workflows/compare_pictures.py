@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.data.store import CaseRecord, Span, Store
 from toolkit.evaluation.evaluator import read_per_image, representative_images
 from toolkit.inference.predictor import Predictor
-from toolkit.inference.runtimes.by_windows import ENHANCED
+from toolkit.inference.runtimes.runtime import ENHANCED
 from toolkit.pictures import label_synthetic, overlay, panel, save_png, stack, to_grey
 from toolkit.report.overlay_picture import SHOWN_FIRST
 from toolkit.workflows.evaluate import EXAMPLE_PERCENTILES, EXAMPLE_PIXELS

@@ -18,7 +18,7 @@ from toolkit.evaluation.reliability_chart import draw_reliability
 from toolkit.evaluation.review import ReviewTable
 from toolkit.files import write_json
 from toolkit.inference.predictor import AS_IT_IS, Model, Predictor, Settings
-from toolkit.inference.runtimes.by_windows import ENHANCED
+from toolkit.inference.runtimes.runtime import ENHANCED
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.metrics import DEFAULT_RULE
 from toolkit.pictures import curve_png, overlay, panel, save_png, stack, to_grey

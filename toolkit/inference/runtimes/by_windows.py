@@ -13,10 +13,9 @@ from toolkit.data.grid import Grid, Maps, WayBack, model_grid
 from toolkit.data.intensity import normalise
 from toolkit.data.windows import Window, windows
 from toolkit.errors import ModelError
-from toolkit.inference.runtimes.runtime import Runtime
+from toolkit.inference.runtimes.runtime import ENHANCED, Runtime
 
 T = TypeVar("T")
-ENHANCED = "enhanced"
 # The kind of enhancer that sees the neighbours of a slice.
 OVER_SLICES = "convlstm"
 

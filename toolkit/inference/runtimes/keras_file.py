@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.data.grid import Maps
-from toolkit.inference.runtimes.by_windows import ENHANCED, WindowRuntime
-from toolkit.inference.runtimes.runtime import PROBABILITY
+from toolkit.inference.runtimes.by_windows import WindowRuntime
+from toolkit.inference.runtimes.runtime import ATTENTION, ENHANCED, GRAD_CAM, PROBABILITY
 from toolkit.memory import available_bytes
 from toolkit.models.model_file import ModelInfo
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from toolkit.inference.grad_cam import GradCam
     from toolkit.models.segmenter import SegmenterParts
 
-ATTENTION, GRAD_CAM = "attention", "grad_cam"
 # Larger batches are hardly faster on CPUs.
 MOST_SLICES = 8
 # What a slice takes in the network at its peak, as so many float32 values a pixel. Of resident memory on a CPU were

@@ -11,8 +11,8 @@ from toolkit.cores import usable_cores
 from toolkit.data.grid import Maps
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
-from toolkit.inference.runtimes.by_windows import ENHANCED, WindowRuntime
-from toolkit.inference.runtimes.runtime import PROBABILITY
+from toolkit.inference.runtimes.by_windows import WindowRuntime
+from toolkit.inference.runtimes.runtime import ENHANCED, PROBABILITY
 from toolkit.models.model_file import not_loadable, read_info
 
 # Slices on the model's grid come normalised: this range leaves them as they are.

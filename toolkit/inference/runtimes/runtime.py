@@ -10,7 +10,8 @@ import numpy as np
 from toolkit.data.grid import Maps
 from toolkit.models.model_file import ModelInfo
 
-PROBABILITY = "probability"
+# Names of maps.
+PROBABILITY, ENHANCED, ATTENTION, GRAD_CAM = "probability", "enhanced", "attention", "grad_cam"
 
 
 class Runtime(ABC):
@@ -57,6 +58,18 @@ class Runtime(ABC):
         for index, maps in enumerate(self.stream(images, value_range, spacing_mm)):
             result[index] = maps[PROBABILITY]
         return result
+
+
+class AnotherWay(Runtime):
+    """A runtime that is asked in another way.
+
+    Args:
+        runtime: what is asked.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.name, self.info, self.shows = runtime.name, runtime.info, runtime.shows
 
 
 class WholeCaseRuntime(Runtime):
