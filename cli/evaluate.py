@@ -109,11 +109,7 @@ def _calibrate(model: Path, data: Path, out: Path) -> None:
     from toolkit.workflows.calibrate import calibrate
 
     result = calibrate(model, data, out)
-    typer.echo(
-        f"val split ({result['split']}): {result['n_images']} pictures, {result['n_patients']} patients, "
-        f"{result['before']['n_pixels']} pixels counted"
-    )
-    _warn_of_leak(result)
+    _tell_of_patients(result, f"{result['before']['n_pixels']} pixels counted")
     if result["after"]:
         (low, high), *_ = result["cross_fitted"]
         typer.echo(f"  after: each patient by what others give, temperature {low:.3f} to {high:.3f}")
@@ -153,11 +149,7 @@ def _choose(model: Path, data: Path, out: Path) -> None:
 
     result = choose_postprocessing(model, data, out)
     rows, none = result["rows"], result["none"]
-    typer.echo(
-        f"val split ({result['split']}): {result['n_images']} pictures, {result['n_patients']} patients, "
-        f"{len(rows)} candidates"
-    )
-    _warn_of_leak(result)
+    _tell_of_patients(result, f"{len(rows)} candidates")
     typer.echo("  threshold  smallest  holes   largest  Dice    against none, 95 % interval")
     shown = rows[:SHOWN_CANDIDATES]
     for row in shown if none in shown else [*shown, none]:
@@ -177,6 +169,12 @@ def _line(row: dict[str, Any]) -> str:
     known = not math.isnan(row["gain_low"])
     between = f" [{row['gain_low']:+.4f}, {row['gain_high']:+.4f}]" if known else ""
     return f"{settings}  {row['dice']:.4f}  {row['gain']:+.4f}{between}"
+
+
+def _tell_of_patients(result: dict[str, Any], more: str) -> None:
+    """On whom something was fitted."""
+    typer.echo(f"val split ({result['split']}): {result['n_images']} pictures, {result['n_patients']} patients, {more}")
+    _warn_of_leak(result)
 
 
 def _warn_of_leak(result: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,3 +57,9 @@ def run_here():
         return result.exit_code, result.stdout, result.stderr
 
     return run
+
+
+@pytest.fixture
+def model(small_exports, tmp_path):
+    """A small `.keras` file of its own, that a command may change."""
+    return shutil.copy(small_exports.keras_file, tmp_path / "model.keras")

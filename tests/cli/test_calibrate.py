@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from toolkit.models.model_file import read_info
-
-
-@pytest.fixture
-def model(small_exports, tmp_path):
-    return shutil.copy(small_exports.keras_file, tmp_path / "model.keras")
 
 
 @pytest.fixture(scope="module")

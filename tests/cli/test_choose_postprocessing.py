@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
 from toolkit.models.model_file import PostProcessing, read_info, replace_info
 from toolkit.workflows.phantom_scan import write_phantom_scan
-
-
-@pytest.fixture
-def model(small_exports, tmp_path):
-    return shutil.copy(small_exports.keras_file, tmp_path / "model.keras")
 
 
 @pytest.fixture(scope="module")

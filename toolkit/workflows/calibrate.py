@@ -1,4 +1,4 @@
-"""`bts-evaluate --calibrate`: the temperature that validation patients give goes into the model file."""
+"""`bts-evaluate --calibrate`: the temperature and offsets that validation patients give go into the model file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.data.store import Store
-from toolkit.errors import ModelError
 from toolkit.evaluation.calibration import (
     PixelCounter,
     cross_fitted,
@@ -20,11 +18,8 @@ from toolkit.evaluation.calibration import (
 )
 from toolkit.evaluation.reliability_chart import draw_reliability
 from toolkit.files import write_csv, write_json
-from toolkit.inference.predictor import KERAS, Predictor, find_model
-from toolkit.manifest import Manifest, file_checksums
-from toolkit.models.model_file import replace_info
 from toolkit.pictures import save_png
-from toolkit.workflows.evaluate import judged_part, predicted
+from toolkit.workflows.validation_fit import ValidationFit
 
 
 def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
@@ -52,14 +47,9 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
             tumour.
         OutputError: `out` or the model file can't be written.
     """
-    manifest = Manifest()
-    path = find_model(model)
-    if path.suffix != KERAS:
-        raise ModelError(f"{path}: is an exported model; calibrate the run it was made from, then export that again")
-    predictor, store = Predictor(path), Store(store_path)
-    part = judged_part(predictor, store, "val")
-    pixels = PixelCounter(predictor.info.recipe.model)
-    for span, probability, truth in predicted(predictor, store, part.spans, "Calibrating"):
+    fit = ValidationFit(model, store_path, "calibrate")
+    pixels = PixelCounter(fit.predictor.info.recipe.model)
+    for span, probability, truth in fit.cases("Calibrating"):
         pixels.add(probability, truth, span.case.patient_group)
     samples = pixels.samples()
     scaling, of_others = fit_scaling(samples), cross_fitted(samples)
@@ -68,11 +58,7 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
         sums["after"] = patient_sums(samples, *of_others)
     before, after = sums["before"], sums.get("after")
     result = {
-        "model": str(path),
-        "split": part.split,
-        "split_leaks_patients": part.leaks,
-        "n_images": sum(span.n_slices for span in part.spans),
-        "n_patients": len(samples.patients),
+        **fit.facts,
         "temperature": scaling.temperature,
         "offsets": scaling.offsets.tolist(),
         "cross_fitted": of_others and [_extremes(of_others.temperature), *map(_extremes, of_others.offsets.T)],
@@ -80,13 +66,10 @@ def calibrate(model: Path, store_path: Path, out: Path) -> dict[str, Any]:
         "after": after and described(after),
         "difference": after and difference(after, before),
     }
-    content = manifest.content(model=file_checksums([path]), store=store.index.checksums_sha256)
     write_csv(out / "calibration.csv", [{"of": name} | row for name, one in sums.items() for row in reliability(one)])
     write_json(out / "calibration.json", result)
-    save_png(out / "reliability.png", draw_reliability(sums, store.index.synthetic))
-    stored = {"temperature": scaling.temperature, "offsets": tuple(scaling.offsets.tolist())}
-    replace_info(path, predictor.info.model_copy(update=stored))
-    write_json(out / "manifest.json", content)
+    save_png(out / "reliability.png", draw_reliability(sums, fit.store.index.synthetic))
+    fit.keep(out, temperature=scaling.temperature, offsets=tuple(scaling.offsets.tolist()))
     return result
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tests.small_models import brightness_model, small_info
-from toolkit.data.store import Store
-from toolkit.errors import ModelError, StoreError
+from toolkit.errors import StoreError
 from toolkit.inference.predictor import Predictor
 from toolkit.models.model_file import read_info, save_model
 from toolkit.workflows.calibrate import calibrate
@@ -124,18 +123,6 @@ def test_bts_evaluate_tells_what_to_look_at(store, model, tmp_path):
     assert "Expected calibration error" in page
 
 
-def test_only_validation_patients_are_read(store, model, tmp_path, monkeypatch):
-    read, really_read = [], Store.read
-
-    def watched(self, record, slices):
-        read.append(record.patient_group)
-        return really_read(self, record, slices)
-
-    monkeypatch.setattr(Store, "read", watched)
-    calibrate(model, store.path, tmp_path / "out")
-    assert set(read) == set(store.index.splits.by_patient["val"])
-
-
 def test_without_a_tumour_nothing_is_fitted_and_the_model_stays(make_store, make_case, tmp_path):
     cases = [make_case(f"p{number}", f"p{number}", seed=number) for number in range(8)]
     for case in cases:
@@ -147,16 +134,3 @@ def test_without_a_tumour_nothing_is_fitted_and_the_model_stays(make_store, make
         calibrate(model, store.path, tmp_path / "out")
     assert model.read_bytes() == before
     assert not (tmp_path / "out").exists()
-
-
-def test_an_exported_model_is_not_changed(small_exports, store, tmp_path):
-    for file in (small_exports.saved_model, small_exports.tflite()):
-        with pytest.raises(ModelError, match="is an exported model; calibrate the run"):
-            calibrate(file, store.path, tmp_path / "out")
-
-
-def test_patients_that_it_has_learned_from_are_no_validation(store, tmp_path):
-    groups = tuple(store.index.splits.by_patient["val"])
-    model = model_that_is_too_sure(tmp_path / "model.keras", store, training_patient_groups=groups)
-    with pytest.raises(StoreError, match="has learned from"):
-        calibrate(model, store.path, tmp_path / "out")

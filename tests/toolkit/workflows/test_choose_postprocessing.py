@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from tests.small_models import brightness_model, small_info
-from toolkit.data.store import Store
-from toolkit.errors import ModelError, StoreError
 from toolkit.inference.predictor import Predictor
 from toolkit.models.model_file import PostProcessing, read_info, save_model
 from toolkit.workflows.choose_postprocessing import choose_postprocessing
@@ -73,18 +71,6 @@ def test_bts_evaluate_finds_the_dice_of_the_table_before_and_after(store, model,
     assert after["post_processing"] == read_info(model).post_processing.model_dump()
 
 
-def test_only_validation_patients_are_read(store, model, tmp_path, monkeypatch):
-    read, really_read = [], Store.read
-
-    def watched(self, record, slices):
-        read.append(record.patient_group)
-        return really_read(self, record, slices)
-
-    monkeypatch.setattr(Store, "read", watched)
-    choose_postprocessing(model, store.path, tmp_path / "out")
-    assert set(read) == set(store.index.splits.by_patient["val"])
-
-
 def test_all_candidates_are_written_the_best_first(store, model, tmp_path):
     result = choose_postprocessing(model, store.path, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "postprocessing.csv"]
@@ -106,16 +92,3 @@ def test_where_none_is_better_what_was_stored_before_is_taken_out(make_store, ma
     assert result["rows"][0] == result["none"]
     info = read_info(model)
     assert (info.threshold, info.post_processing) == (0.5, PostProcessing())
-
-
-def test_an_exported_model_is_not_changed(small_exports, store, tmp_path):
-    for file in (small_exports.saved_model, small_exports.tflite()):
-        with pytest.raises(ModelError, match="is an exported model; choose for the run"):
-            choose_postprocessing(file, store.path, tmp_path / "out")
-
-
-def test_patients_that_it_has_learned_from_are_no_validation(store, tmp_path):
-    groups = tuple(store.index.splits.by_patient["val"])
-    model = model_that_marks_what_is_bright(tmp_path / "model.keras", store, training_patient_groups=groups)
-    with pytest.raises(StoreError, match="has learned from"):
-        choose_postprocessing(model, store.path, tmp_path / "out")
