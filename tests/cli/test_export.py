@@ -110,7 +110,7 @@ def test_where_a_server_dies_in_a_batch_the_same_command_goes_on_with_the_rest(
     from tests.serving_double.rest_double import RestDouble
     from tests.serving_double.served_models import Loaded, ServedModels
     from toolkit.inference.runtimes.server import retry
-    from toolkit.workflows import predict as workflow
+    from toolkit.workflows import predict_case as workflow
 
     monkeypatch.setattr(retry, "GIVE_UP_S", 1.0)
     make, loaded = {"grpc": GrpcDouble, "http": RestDouble}[protocol], Loaded(exported / "heads")
@@ -235,7 +235,7 @@ def test_an_export_too_far_from_keras_is_not_written(models, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("named", [(), ("--model", "good.keras", "--server", "http://localhost/v1/models/heads")])
-def test_a_prediction_needs_one_model_and_no_more(tmp_path, run_here, named):
+def test_a_prediction_needs_a_model_or_a_server_and_not_both(tmp_path, run_here, named):
     code, _, err = run_here("predict", "slice.png", *named, "--out", tmp_path / "out")
     assert code == 2
-    assert "name one model: --model RUN, or --server URL" in one_line(err)
+    assert "name a model: --model RUN, or --server URL" in one_line(err)

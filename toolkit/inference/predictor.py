@@ -93,10 +93,6 @@ class Predictor:
         runtimes = [open_runtime(one) for one in found]
         self.name, self.info, self.shows = " + ".join(r.name for r in runtimes), runtimes[0].info, runtimes[0].shows
         for runtime in runtimes:
-            if runtime.info.recipe.task == "enhance":
-                raise ModelError(
-                    f"{runtime.name}: is an enhancer and marks no tumours; use bts-enhance, or another model"
-                )
             _refuse_another_kind(runtimes[0], runtime)
         if len(runtimes) > 1:
             self.info = _joint_info([runtime.info for runtime in runtimes])
@@ -282,7 +278,7 @@ def open_runtime(source: Path | str) -> Runtime:
         source: what `find_model` found, or a URL.
 
     Raises:
-        ModelError: it can't be read, or the server does not answer.
+        ModelError: it can't be read, it marks no tumours, or the server does not answer.
     """
     # Each only when it is asked for: a .tflite file needs neither TensorFlow nor Keras, a server none of them.
     if isinstance(source, str):
@@ -299,7 +295,10 @@ def open_runtime(source: Path | str) -> Runtime:
         return LiteRuntime(source)
     from toolkit.inference.runtimes.keras_file import KerasRuntime
 
-    return KerasRuntime(str(source), *load_model(source))
+    model, info = load_model(source)
+    if info.recipe.task == "enhance":
+        raise ModelError(f"{source}: is an enhancer and marks no tumours; use bts-enhance, or another model")
+    return KerasRuntime(str(source), model, info)
 
 
 def find_model(path: Path) -> Path:

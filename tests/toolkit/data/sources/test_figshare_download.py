@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import stat
+import sys
 import threading
 import time
 import tracemalloc
@@ -190,7 +191,7 @@ def test_an_archive_that_lies_there_whole_is_unpacked_and_one_that_is_not_is_fet
 
 
 def test_a_terminal_sees_bytes_and_files_go_by(figshare, folder, monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
     download_figshare(folder, figshare.api)
     shown = capsys.readouterr().err
