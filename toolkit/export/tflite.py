@@ -23,6 +23,9 @@ from toolkit.export.joined import joined
 from toolkit.export.resampling import resampled
 from toolkit.export.saved_model import CARD
 from toolkit.export.serving_graph import normalised
+from toolkit.inference.runtimes.by_windows import needed_halo
+from toolkit.inference.runtimes.lite import ENHANCE, ENHANCE_INNER, SEGMENT
+from toolkit.models.inner_enhancer import inner_enhancer
 from toolkit.models.model_file import ENTRY, ModelInfo
 from toolkit.models.segmenter import split_segmenter
 
@@ -49,9 +52,10 @@ def tflite_model(
     `value_range` `(1, modalities, 2)` of their case, and gives `probability` `(1, S, height, width, regions)`.
     Normalisation and resizing stay in float32 whatever the precision, as the range of a scan may be anything.
 
-    Without `plane` there are two more: `enhance`, from the same inputs to `enhanced`, the normalised slices behind the
-    enhancer, in their shape; and `segment`, from `enhanced` of lone slices `(1, height, width, modalities)` to
-    `probability` `(1, height, width, regions)`.
+    Without `plane` there are more: `enhance`, from the same inputs to `enhanced`, the normalised slices behind the
+    enhancer, in their shape; `enhance_inner`, where windows overlap, to those that count inside a sequence
+    `(1, S - 2 * halo, height, width, modalities)`; and `segment` and `segment_4`, from `enhanced` of 1 or 4 lone slices
+    `(n, height, width, modalities)` to `probability` `(n, height, width, regions)`.
 
     Args:
         model: core model in float32.
@@ -65,25 +69,29 @@ def tflite_model(
         plane = None  # these lie on the grid as they are
     whole = in_halves(model) if precision == "float16" else model
     windows = _named(calibration) if calibration else None
-    contents = [_converted(_window_function(whole, info, plane), whole, precision, windows)]
+    contents = [_converted("serving_default", _window_function(whole, info, plane), whole, precision, windows)]
     if plane is None:
         parts = split_segmenter(model)
-        network = in_halves(parts.network) if precision == "float16" else parts.network
-        slices = _enhanced(parts.enhancer, calibration) if calibration else None
         # Of int8 the enhancer is none, see below.
         of_enhancer: Precision = "float32" if precision == "int8" else precision
-        contents.append(_converted(_enhance_function(parts.enhancer, info), parts.enhancer, of_enhancer, None))
-        contents.append(_converted(_network_function(network), network, precision, slices))
+        enhancers = {ENHANCE: parts.enhancer}
+        if halo := needed_halo(info.recipe):
+            enhancers[ENHANCE_INNER] = inner_enhancer(parts.enhancer, halo)
+        for name, enhancer in enhancers.items():
+            contents.append(_converted(name, _enhance_function(enhancer, info), enhancer, of_enhancer, None))
+        network = in_halves(parts.network) if precision == "float16" else parts.network
+        for n_slices, name in SEGMENT.items():
+            slices = _enhanced(parts.enhancer, calibration, n_slices) if calibration else None
+            contents.append(_converted(name, _network_function(network, n_slices), network, precision, slices))
     return _with_appendix(joined(contents), {ENTRY: info.model_dump_json(indent=2), CARD: card})
 
 
-def _converted(function: Any, model: keras.Model, precision: Precision, examples: Examples | None) -> bytes:
-    """A TFLite file of one signature, called as the function is."""
+def _converted(name: str, function: Any, model: keras.Model, precision: Precision, examples: Examples | None) -> bytes:
+    """A TFLite file of one signature."""
     with TemporaryDirectory() as folder:
         module = tf.Module()
         module.weights = [variable.value for variable in model.variables]
         # By way of a SavedModel weights become constants and names of inputs and outputs stay.
-        name = function.__name__
         tf.saved_model.save(module, folder, signatures={name: function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[name])
         return _of_precision(converter, precision, examples)
@@ -168,11 +176,11 @@ def _enhance_function(enhancer: keras.Model, info: ModelInfo) -> Any:
     return enhance
 
 
-def _network_function(network: keras.Model) -> Any:
-    """One enhanced slice to its probability."""
+def _network_function(network: keras.Model, n_slices: int) -> Any:
+    """So many enhanced slices to their probability."""
     _, *plane = network.inputs[0].shape
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, *plane), tf.float32, name="enhanced")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((n_slices, *plane), tf.float32, name="enhanced")])
     def segment(enhanced):
         return {"probability": network(enhanced, training=False)["probability"]}
 
@@ -201,14 +209,17 @@ def _named(calibration: Callable[[], Iterable[Window]]) -> Examples:
     return examples
 
 
-def _enhanced(enhancer: keras.Model, calibration: Callable[[], Iterable[Window]]) -> Examples:
-    """Their slices as inputs of `segment`."""
+def _enhanced(enhancer: keras.Model, calibration: Callable[[], Iterable[Window]], n_slices: int) -> Examples:
+    """Their slices as inputs of the network, so many at a time; those that are left over are left out."""
 
     def examples() -> Iterator[dict[str, np.ndarray]]:
+        waiting: list[np.ndarray] = []
         for window in _named(calibration)():
             seen = normalised(tf.constant(window["slices"]), tf.constant(window["value_range"]))
-            for enhanced in np.asarray(enhancer(seen, training=False))[0]:
-                yield {"enhanced": enhanced[None]}
+            waiting += list(np.asarray(enhancer(seen, training=False))[0])
+            while len(waiting) >= n_slices:
+                yield {"enhanced": np.stack(waiting[:n_slices])}
+                del waiting[:n_slices]
 
     return examples
 

@@ -27,8 +27,9 @@ class SliceConvLSTM(keras.layers.Layer):
         filters: of each direction.
         bidirectional: also from the last slice to the first; both are concatenated.
 
-    Call with `(batch, slices, height, width, channels)`; gives
-    `(batch, slices, height, width, filters)`, or twice the filters.
+    Call with `(batch, slices, height, width, channels)`; gives `(batch, slices, height, width, filters)`, or twice the
+    filters. Where only a range of slices is `wanted` (the first of them, and the one behind the last), it gives those
+    alone and takes no step that they don't depend on.
     """
 
     def __init__(self, filters: int, bidirectional: bool = True, **kwargs: Any) -> None:
@@ -47,9 +48,10 @@ class SliceConvLSTM(keras.layers.Layer):
             bias.assign(ops.concatenate([ops.zeros(filters), ops.ones(filters), ops.zeros(2 * filters)]))
             self.directions.append((kernel, recurrent, bias))
 
-    def call(self, slices: Any) -> Any:
-        """Hidden states of every slice."""
+    def call(self, slices: Any, wanted: tuple[int, int] | None = None) -> Any:
+        """Hidden states of the slices that are wanted."""
         n_slices, size = slices.shape[1], slices.shape[2:4]
+        first, behind = wanted or (0, n_slices)
         kernels = ops.concatenate([kernel for kernel, _, _ in self.directions], axis=-1)
         biases = ops.concatenate([bias for _, _, bias in self.directions])
         flat = ops.reshape(slices, (-1, *slices.shape[2:]))
@@ -57,9 +59,12 @@ class SliceConvLSTM(keras.layers.Layer):
         of_x = ops.reshape(of_x, (-1, n_slices, *size, of_x.shape[-1]))
         states = []
         for number, gates in enumerate(ops.split(of_x, len(self.directions), axis=-1)):
-            order = slice(None, None, -1 if number else 1)
-            steps = self._run(ops.unstack(gates, axis=1)[order], self.directions[number][1])
-            states.append(ops.stack(steps[order], axis=1))
+            steps, recurrent = ops.unstack(gates, axis=1), self.directions[number][1]
+            if number:
+                steps = self._run(steps[first:][::-1], recurrent)[::-1][: behind - first]
+            else:
+                steps = self._run(steps[:behind], recurrent)[first:]
+            states.append(ops.stack(steps, axis=1))
         return ops.concatenate(states, axis=-1)
 
     def _run(self, gates_of_x: list[Any], recurrent: Any) -> list[Any]:
@@ -74,10 +79,6 @@ class SliceConvLSTM(keras.layers.Layer):
             cell = new if cell is None else ops.sigmoid(f) * cell + new
             states.append(ops.sigmoid(o) * ops.tanh(cell))
         return states
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Shape with the hidden channels last."""
-        return (*input_shape[:-1], self.filters * (1 + self.bidirectional))
 
     def get_config(self) -> dict[str, Any]:
         """Config for saving."""

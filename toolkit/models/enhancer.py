@@ -157,11 +157,8 @@ def _detail(slices, recipe: EnhancerRecipe):
         x = keras.layers.Concatenate(name=f"{name}_with_before")([before, x])
         x = _convolutions(x, recipe, f"{name}_behind")
     x = keras.layers.Concatenate(name=f"{name}_with_seen")([seen, x])
-    out = {"activation": None, "kernel_initializer": "zeros"}
-    gates = _convolution((1 + neighbours) * bands.shape[-1], name=f"{name}_gates", **out)(x)
-    blended = SliceBlend(n_slices, neighbours, dtype=EXACT, name=f"{name}_blend")([gates, bands])
-    added = _convolution(bands.shape[-1], name=f"{name}_out", **out)(x)
-    x = keras.layers.Add(dtype=EXACT, name=f"{name}_both")([added, blended])
+    terms = _convolution((2 + neighbours) * bands.shape[-1], None, f"{name}_out", kernel_initializer="zeros")(x)
+    x = SliceBlend(n_slices, neighbours, dtype=EXACT, name=f"{name}_blend")([terms, bands])
     if half:
         x = FromWavelets(dtype=EXACT, name=f"{name}_pixels")(x)
     return SplitSlices(n_slices, dtype=EXACT, name=f"{name}_split")(x)

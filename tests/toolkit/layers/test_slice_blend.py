@@ -11,13 +11,28 @@ SLICES = RNG.normal(0, 1, (6, 2, 2, 3)).astype(np.float32)  # two windows of thr
 WIDE = 20.0  # its tanh is 1
 
 
-def blend(gates, neighbours=2, slices=SLICES):
-    spread = np.repeat(np.asarray(gates, np.float32), 3) * np.ones((6, 2, 2, 1), np.float32)
+def blend(gates, neighbours=2, slices=SLICES, added=0.0):
+    spread = np.repeat(np.asarray([added, *gates], np.float32), 3) * np.ones((6, 2, 2, 1), np.float32)
     return keras.ops.convert_to_numpy(SliceBlend(3, neighbours)([spread, slices]))
 
 
-def test_gates_of_zero_add_nothing():
+def test_zeros_add_nothing():
     np.testing.assert_array_equal(blend([0, 0, 0]), 0)
+
+
+def test_a_term_is_added_as_it_is():
+    np.testing.assert_allclose(blend([0.5, 0.3, 0.1], added=3.0), 3 + blend([0.5, 0.3, 0.1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 2])
+@pytest.mark.parametrize("wanted", [(0, 3), (1, 2), (1, 3)])
+def test_of_slices_that_are_wanted_it_says_the_same(neighbours, wanted):
+    terms = RNG.normal(0, 1, (2, 3, 2, 2, 3 * (2 + neighbours))).astype(np.float32)
+    layer, (first, behind) = SliceBlend(3, neighbours), wanted
+    whole = layer([terms.reshape(6, 2, 2, -1), SLICES])
+    some = layer([terms[:, first:behind].reshape(-1, 2, 2, terms.shape[-1]), SLICES], wanted=wanted)
+    expected = np.reshape(whole, (2, 3, 2, 2, 3))[:, first:behind].reshape(-1, 2, 2, 3)
+    np.testing.assert_allclose(some, expected, atol=1e-6)
 
 
 def test_a_slice_is_shrunk_by_its_own_gate():
@@ -44,4 +59,4 @@ def test_only_as_many_neighbours_as_asked_for_have_a_say(neighbours):
 
 
 def test_shapes_are_known_before_there_are_numbers():
-    assert SliceBlend(4, 2)([keras.Input((8, 8, 9)), keras.Input((8, 8, 3))]).shape == (None, 8, 8, 3)
+    assert SliceBlend(4, 2)([keras.Input((8, 8, 12)), keras.Input((8, 8, 3))]).shape == (None, 8, 8, 3)

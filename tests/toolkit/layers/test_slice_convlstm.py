@@ -78,6 +78,23 @@ def test_one_direction_knows_only_what_came_before():
     assert (moved[2:] > 1e-6).all()
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("wanted", [(0, 5), (1, 4), (2, 5), (3, 4)])
+def test_of_slices_that_are_wanted_it_says_the_same(bidirectional, wanted):
+    layer, (first, behind) = SliceConvLSTM(FILTERS, bidirectional), wanted
+    whole = keras.ops.convert_to_numpy(layer(SEQUENCE))
+    np.testing.assert_allclose(layer(SEQUENCE, wanted=wanted), whole[:, first:behind], atol=1e-6)
+    assert layer(keras.Input(SEQUENCE.shape[1:]), wanted=wanted).shape[1:] == whole[0, first:behind].shape
+
+
+def test_steps_that_lead_away_from_what_is_wanted_are_not_taken(layer, monkeypatch):
+    steps = []
+    run = SliceConvLSTM._run
+    monkeypatch.setattr(SliceConvLSTM, "_run", lambda self, gates, of: steps.append(len(gates)) or run(self, gates, of))
+    layer(SEQUENCE, wanted=(1, 3))
+    assert steps == [3, 4]
+
+
 def test_the_forget_gate_is_open_at_the_start():
     layer = SliceConvLSTM(FILTERS)
     layer.build(SEQUENCE.shape)

@@ -34,7 +34,7 @@ def run(model, slices=SLICES):
 def trained(**recipe):
     """As if trained: the last layers no longer give zero."""
     model = build(**recipe)
-    last = ("enhancer_gain_out", "enhancer_gain_level", "enhancer_detail_out", "enhancer_detail_gates")
+    last = ("enhancer_gain_out", "enhancer_gain_level", "enhancer_detail_out")
     for layer in (layer for layer in model.layers if layer.name in last):
         layer.set_weights([RNG.normal(0, 0.3, weight.shape).astype(np.float32) for weight in layer.get_weights()])
     return model

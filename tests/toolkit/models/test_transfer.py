@@ -128,7 +128,6 @@ def with_corrections_alike(model):
             "enhancer_gain_gates",
             "enhancer_gain_level",
             "enhancer_detail_out",
-            "enhancer_detail_gates",
         ):
             layer.set_weights([np.repeat(w[..., ::3], 3, axis=-1) for w in layer.get_weights()])
     return model
@@ -149,7 +148,7 @@ def test_from_three_to_one_the_picture_counts_for_all_three(tmp_path):
         f"enhancer_{step}"
         for step in (
             *("gain_in", "gain_out", "gain_weigh", "gain_gates", "gain_level"),
-            *("detail_read1", "detail_out", "detail_gates"),
+            *("detail_read1", "detail_out"),
         )
     }
     assert layers == {"modalities_to_rgb", "decoder0_conv1", *ends}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
+from toolkit.config import Recipe
 from toolkit.data.grid import Grid, Maps, WayBack, model_grid
 from toolkit.data.intensity import normalise
 from toolkit.data.windows import Window, windows
@@ -28,11 +29,14 @@ class WindowRuntime(Runtime):
 
     Attributes:
         batch_windows: windows that are enhanced at a time.
-        batch_slices: slices the network is asked about at a time.
+        batch_slices: slices the network is asked about at a time, at most.
+        full_batches: whether fewer slices are filled up to so many.
     """
 
     batch_windows: int
     batch_slices: int
+    # A batch of another size would make most backends compile again.
+    full_batches = True
 
     @abstractmethod
     def enhance(self, batch: np.ndarray) -> np.ndarray:
@@ -44,6 +48,15 @@ class WindowRuntime(Runtime):
         Returns:
             The same shape, float32.
         """
+
+    def counting(self, batch: np.ndarray, counts: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
+        """Of each window the enhanced slices that count; a runtime may spare itself the others.
+
+        Args:
+            batch: as for `enhance`.
+            counts: of each window `(S,)` bool.
+        """
+        return (enhanced[inside] for enhanced, inside in zip(self.enhance(batch), counts, strict=True))
 
     @abstractmethod
     def network(self, slices: np.ndarray, wanted: Collection[str]) -> Maps:
@@ -71,7 +84,9 @@ class WindowRuntime(Runtime):
             raise ModelError(f"{self.name}: the scan does not fit: {error}") from error
         way_back = WayBack(grid)
         for batch in _batches(self._enhanced(images, value_range, grid), self.batch_slices):
-            slices = np.stack(_filled([enhanced for _, enhanced in batch], self.batch_slices))
+            slices = np.stack(
+                _filled([enhanced for _, enhanced in batch], self.batch_slices if self.full_batches else 0)
+            )
             maps = self.network(slices, [name for name in wanted if name != ENHANCED])
             if ENHANCED in wanted:
                 maps = {**maps, ENHANCED: slices}
@@ -83,14 +98,17 @@ class WindowRuntime(Runtime):
         for batch in _batches(self._plan(grid.n_slices), self.batch_windows):
             full = _filled(batch, self.batch_windows)
             seen = [grid.images(lambda wanted: normalise(images[wanted], value_range), w.slices) for w in full]
-            for window, enhanced in zip(batch, self.enhance(np.stack(seen)), strict=False):
-                yield from zip(window.slices[window.counts].tolist(), enhanced[window.counts], strict=True)
+            for window, enhanced in zip(batch, self.counting(np.stack(seen), [w.counts for w in full]), strict=False):
+                yield from zip(window.slices[window.counts].tolist(), enhanced, strict=True)
 
     def _plan(self, n_slices: int) -> list[Window]:
-        recipe = self.info.recipe
-        window = recipe.data.window
-        halo = window.halo if recipe.model.enhancer.kind == OVER_SLICES else 0
-        return windows(n_slices, window.slices, halo, window.shuffled)
+        window = self.info.recipe.data.window
+        return windows(n_slices, window.slices, needed_halo(self.info.recipe), window.shuffled)
+
+
+def needed_halo(recipe: Recipe) -> int:
+    """Slices at either end of a window that give context only: none where the enhancer sees no neighbours."""
+    return recipe.data.window.halo if recipe.model.enhancer.kind == OVER_SLICES else 0
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -101,5 +119,5 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _filled(items: list[T], size: int) -> list[T]:
-    """So many of them, the last one repeated: a batch of another size would make the backend compile again."""
+    """At least so many of them, the last one repeated."""
     return [*items, *[items[-1]] * (size - len(items))]

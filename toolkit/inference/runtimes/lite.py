@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ from toolkit.cores import usable_cores
 from toolkit.data.grid import Maps
 from toolkit.data.windows import windows
 from toolkit.errors import ModelError
-from toolkit.inference.runtimes.by_windows import WindowRuntime
+from toolkit.inference.runtimes.by_windows import WindowRuntime, needed_halo
 from toolkit.inference.runtimes.runtime import ENHANCED, PROBABILITY
 from toolkit.models.model_file import not_loadable, read_info
 
+# Names of signatures beside `serving_default`; those of the network by how many slices they take.
+ENHANCE, ENHANCE_INNER = "enhance", "enhance_inner"
+SEGMENT = {1: "segment", 4: "segment_4"}
 # Slices on the model's grid come normalised: this range leaves them as they are.
 AS_THEY_ARE = (0.0, 1.0)
 Ask = Callable[..., Maps]
@@ -33,7 +36,8 @@ class LiteRuntime(WindowRuntime):
         ModelError: missing or damaged, or LiteRT is not installed.
     """
 
-    batch_windows = batch_slices = 1
+    batch_windows, batch_slices = 1, max(SEGMENT)
+    full_batches = False
     shows = frozenset([ENHANCED])
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +53,11 @@ class LiteRuntime(WindowRuntime):
             size = self.info.recipe.data.image_size
             self._whole = None if self.plane == [size, size] else whole
             if self._whole is None:
-                self._enhance, self._segment = map(self._interpreter.get_signature_runner, ("enhance", "segment"))
+                ask = self._interpreter.get_signature_runner
+                self._enhance, self._segment = ask(ENHANCE), {n: ask(name) for n, name in SEGMENT.items()}
+                self._enhance_inner = ask(ENHANCE_INNER) if (halo := needed_halo(self.info.recipe)) else None
+                n_slices = self.info.recipe.data.window.slices
+                self._inner = (halo <= np.arange(n_slices)) & (np.arange(n_slices) < n_slices - halo)
         except Exception as error:  # ValueError, RuntimeError and others on a damaged file
             raise not_loadable(path, error, "export it again") from error
 
@@ -73,12 +81,24 @@ class LiteRuntime(WindowRuntime):
 
     def enhance(self, batch: np.ndarray) -> np.ndarray:
         """See `WindowRuntime.enhance`."""
-        limits = np.tile(np.array(AS_THEY_ARE, np.float32), (1, batch.shape[-1], 1))
-        return self._enhance(slices=batch, value_range=limits)[ENHANCED]
+        return self._enhanced_by(self._enhance, batch)
+
+    def counting(self, batch: np.ndarray, counts: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
+        """See `WindowRuntime.counting`."""
+        if self._enhance_inner and np.array_equal(counts[0], self._inner):
+            return self._enhanced_by(self._enhance_inner, batch)
+        return super().counting(batch, counts)
 
     def network(self, slices: np.ndarray, wanted: Collection[str]) -> Maps:
         """See `WindowRuntime.network`."""
-        return self._segment(enhanced=slices)
+        if run := self._segment.get(len(slices)):
+            return run(enhanced=slices)
+        lone = [self._segment[1](enhanced=slices[n : n + 1])[PROBABILITY] for n in range(len(slices))]
+        return {PROBABILITY: np.concatenate(lone)}
+
+    def _enhanced_by(self, run: Ask, batch: np.ndarray) -> np.ndarray:
+        limits = np.tile(np.array(AS_THEY_ARE, np.float32), (1, batch.shape[-1], 1))
+        return run(slices=batch, value_range=limits)[ENHANCED]
 
     def _as_stored(self, run: Ask, images: np.ndarray, value_range: np.ndarray) -> Iterator[Maps]:
         window, limits = self.info.recipe.data.window, value_range[None].astype(np.float32)

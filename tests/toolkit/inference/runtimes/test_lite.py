@@ -50,6 +50,40 @@ def test_a_file_for_the_grid_takes_scans_of_any_size(small_exports, keras, shape
     np.testing.assert_allclose(answer, keras.probability(images, limits, None), atol=1e-5)
 
 
+def asked(runtime):
+    """The signatures a runtime asks, in order."""
+    names = []
+
+    def telling(name, run):
+        return lambda **inputs: names.append(name) or run(**inputs)
+
+    runtime._enhance, runtime._enhance_inner = (
+        telling("enhance", runtime._enhance),
+        telling("inner", runtime._enhance_inner),
+    )
+    runtime._segment = {n: telling(f"segment {n}", run) for n, run in runtime._segment.items()}
+    return names
+
+
+@pytest.mark.parametrize(
+    ("n_slices", "signatures"),
+    [
+        (1, ["enhance", "segment 1"]),
+        (4, ["enhance", "segment 4"]),
+        (6, ["enhance", "enhance", "segment 4", "segment 1", "segment 1"]),
+        (9, ["enhance", "inner", "segment 4", "inner", "enhance", "segment 4", "segment 1"]),
+    ],
+)
+def test_of_windows_within_a_case_only_inner_slices_are_enhanced_and_four_are_marked_at_a_time(
+    small_exports, keras, n_slices, signatures
+):
+    images, runtime = scan(n_slices), LiteRuntime(small_exports.tflite())
+    names, limits = asked(runtime), intensity_range(images)
+    answer = runtime.probability(images, limits, None)
+    assert names == signatures
+    np.testing.assert_allclose(answer, keras.probability(images, limits, None), atol=1e-5)
+
+
 def test_a_piece_of_a_case_is_answered_by_the_range_of_the_case(small_exports, keras):
     images = scan(4) // 2
     limits = intensity_range(scan(4))
