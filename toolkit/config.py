@@ -170,7 +170,7 @@ class ModelRecipe(Section):
     self_attention: bool = Field(False, description="self-attention between all places of the deepest level")
     start: Path | None = Field(None, description="run or model file whose weights are taken over, matched by name")
     decoder_filters: tuple[int, int, int, int, int] = Field(
-        (160, 96, 64, 32, 16), description="filters from the deepest level up to full resolution"
+        (128, 64, 48, 32, 16), description="filters from the deepest level up to full resolution"
     )
     attention: bool = Field(True, description="attention gate on each skip connection")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped after each decoder level")
