@@ -55,9 +55,9 @@ class LiteRuntime(WindowRuntime):
             if self._whole is None:
                 ask = self._interpreter.get_signature_runner
                 self._enhance, self._segment = ask(ENHANCE), {n: ask(name) for n, name in SEGMENT.items()}
-                self._enhance_inner = ask(ENHANCE_INNER) if (halo := needed_halo(self.info.recipe)) else None
-                n_slices = self.info.recipe.data.window.slices
-                self._inner = (halo <= np.arange(n_slices)) & (np.arange(n_slices) < n_slices - halo)
+                n_slices, halo = self.info.recipe.data.window.slices, needed_halo(self.info.recipe)
+                self._enhance_inner = ask(ENHANCE_INNER) if halo else None
+                self._inner = np.pad(np.ones(n_slices - 2 * halo, bool), halo)
         except Exception as error:  # ValueError, RuntimeError and others on a damaged file
             raise not_loadable(path, error, "export it again") from error
 
