@@ -53,8 +53,14 @@ class Unfinished:
             OutputError: it can't be written.
         """
         there = {name: value for name, value in vars(answer).items() if value is not None}
-        with atomic_path(self._file(checksums)) as partial:
-            np.savez_compressed(partial, allow_pickle=False, **there)
+        # As np.savez_compressed, whose thoroughness takes five times as long: a second for a volume of BraTS.
+        with (
+            atomic_path(self._file(checksums)) as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+            for name, value in there.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
 
     def clear(self) -> None:
         """The run is through: nothing is left of it here."""
