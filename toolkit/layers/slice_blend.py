@@ -51,6 +51,11 @@ class SliceBlend(keras.layers.Layer):
         """Differences from the slice before, from the second on, with nothing at either end."""
         return ops.pad(sequence[:, 1:] - sequence[:, :-1], ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
 
+    def compute_output_spec(self, inputs: tuple[Any, Any], wanted: tuple[int, int] | None = None) -> keras.KerasTensor:
+        """Slices as many as there are terms."""
+        terms, slices = inputs
+        return keras.KerasTensor((terms.shape[0], *slices.shape[1:]), self.compute_dtype)
+
     def get_config(self) -> dict[str, Any]:
         """Config for saving."""
         return {**super().get_config(), "n_slices": self.n_slices, "neighbours": self.neighbours}

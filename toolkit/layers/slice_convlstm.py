@@ -80,6 +80,13 @@ class SliceConvLSTM(keras.layers.Layer):
             states.append(ops.sigmoid(o) * ops.tanh(cell))
         return states
 
+    def compute_output_spec(self, slices: Any, wanted: tuple[int, int] | None = None) -> keras.KerasTensor:
+        """The wanted slices, with the hidden channels last."""
+        batch, n_slices, *plane, _ = slices.shape
+        first, behind = wanted or (0, n_slices)
+        channels = self.filters * (1 + self.bidirectional)
+        return keras.KerasTensor((batch, behind - first, *plane, channels), self.compute_dtype)
+
     def get_config(self) -> dict[str, Any]:
         """Config for saving."""
         return {**super().get_config(), "filters": self.filters, "bidirectional": self.bidirectional}

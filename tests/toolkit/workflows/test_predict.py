@@ -144,16 +144,16 @@ def test_of_a_lone_scan_the_report_is_its_page(pictures, model, tmp_path):
 
 
 def test_maps_that_are_asked_for_lie_beside_the_mask_and_in_the_page(pictures, small_exports, tmp_path):
-    scan_file = pictures / "case 8.png"
+    scan_file = pictures / "case 9.png"
     asked = Settings(flips=True)
     predict([scan_file], small_exports.keras_file, tmp_path, asked=asked, explain=True, uncertainty_files=True)
     page = (tmp_path / "report.html").read_text()
     for kind, layer in (("uncertainty", "Uncertainty"), ("disagreement", "Disagreement"), ("grad_cam", "Grad-CAM")):
-        values = cv2.imread(str(tmp_path / f"case_8_{kind}.png"), cv2.IMREAD_UNCHANGED)
+        values = cv2.imread(str(tmp_path / f"case_9_{kind}.png"), cv2.IMREAD_UNCHANGED)
         assert values.shape == (40, 36)
         assert values.std() > 0
-        assert cv2.imread(str(tmp_path / f"case_8_{kind}_overlay.png")).shape[0] == 512
-        assert f'href="case_8_{kind}.png"' in page
+        assert cv2.imread(str(tmp_path / f"case_9_{kind}_overlay.png")).shape[0] == 512
+        assert f'href="case_9_{kind}.png"' in page
         assert page.count(layer) >= 2  # toggle and link
     assert not list(tmp_path.glob("*attention*")), "this network has no gates"
 
