@@ -11,7 +11,7 @@ PEER_TORCH ?=
 
 help:
 	@echo "make demo   train on synthetic phantoms, judge on others, and show where the report is (under 10 minutes)"
-	@echo "make test   lint, types and tests (about 12 minutes)"
+	@echo "make test   lint, types and tests (about 15 minutes)"
 	@echo "make bench  speed and memory: beside MONAI, of exported formats, of large volumes, of the enhancer (about an hour)"
 	@echo "make clean  remove .venv, $(PEERS) and what demo, test and bench made"
 
@@ -58,7 +58,7 @@ $(PEERS)/installed: .venv/python benchmarks/peers/requirements.txt
 
 # Speed does not depend on what was learned: an epoch on phantoms is enough.
 bench: .venv/installed $(PEERS)/installed
-	$(BIN)/python benchmarks/enhancer_cost.py --out $(BENCH)
+	$(BIN)/python benchmarks/enhancer_cost.py --modalities 1 --rounds 15 --out $(BENCH)
 	rm -rf $(BENCH)/store $(BENCH)/run
 	$(BIN)/bts-prepare phantom --out $(BENCH)/store --patients 20 --size 128
 	$(BIN)/bts-train figshare --data $(BENCH)/store --out $(BENCH)/run --set training.epochs=2

@@ -5,7 +5,7 @@
 Segmenters of the recipe `figshare` that differ in the enhancer alone take turns, a training step and a prediction
 each in every round; a figure is the median over rounds of a round's time over that of the network without an
 enhancer, with a 95 % interval (bootstrap over rounds). Among them is one with Keras' own ConvLSTM2D in the place of
-ours. Random numbers for slices. Writes enhancer_cost.csv into DIR. Leave the machine alone meanwhile: about 15 minutes
+ours. Random numbers for slices. Writes enhancer_cost.csv into DIR. Leave the machine alone meanwhile: about 50 minutes
 on two cores.
 """
 
