@@ -53,7 +53,7 @@ class Unfinished:
             OutputError: it can't be written.
         """
         there = {name: value for name, value in vars(answer).items() if value is not None}
-        # As np.savez_compressed, whose thoroughness takes five times as long: a second for a volume of BraTS.
+        # As np.savez_compressed, whose thoroughness takes five times as long for hardly less.
         with (
             atomic_path(self._file(checksums)) as partial,
             zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from toolkit.layers.slices import MergeSlices, SplitSlices
+from toolkit.models.enhancer import EXACT
 
 DETAIL = "enhancer_detail"
 
@@ -26,41 +28,36 @@ def inner_enhancer(enhancer: keras.Model, halo: int) -> keras.Model:
     Returns:
         Model from the same windows to `(batch, S - 2 * halo, H, W, modalities)`.
     """
-    window, enhanced = enhancer.inputs[0], enhancer.outputs[0]
-    wanted = (halo, window.shape[1] - halo)
-    names = {layer.name for layer in enhancer.layers}
-    if f"{DETAIL}_blend" in names:
-        evened, _ = enhancer.get_layer("enhanced").input
-        inner = keras.layers.Add(dtype="float32", name="enhanced")([_cut(evened, wanted), _detail(enhancer, wanted)])
+    window = enhancer.inputs[0]
+    n_slices = window.shape[1]
+    first, behind = wanted = (halo, n_slices - halo)
+    layers = {layer.name: layer for layer in enhancer.layers}
+    if f"{DETAIL}_blend" in layers:
+        evened, _ = layers["enhanced"].input
+        detail = _detail(layers, n_slices, wanted)
+        inner = keras.layers.Add(dtype=EXACT, name="enhanced")([evened[:, first:behind], detail])
     else:  # all that it has is a gain, which each slice needs of all others
-        inner = _cut(enhanced, wanted)
+        inner = enhancer.outputs[0][:, first:behind]
     return keras.Model(window, inner, name="inner_enhancer")
 
 
-def _cut(windows: Any, wanted: tuple[int, int]) -> Any:
-    first, behind = wanted
-    return windows[:, first:behind]
-
-
-def _detail(enhancer: keras.Model, wanted: tuple[int, int]) -> Any:
+def _detail(layers: Mapping[str, keras.Layer], n_slices: int, wanted: tuple[int, int]) -> Any:
     """What `toolkit.models.enhancer` adds to each pixel, of the slices that are wanted."""
-    n_slices = enhancer.inputs[0].shape[1]
+    first, behind = wanted
 
-    def flat_cut(slices: Any) -> Any:
-        return MergeSlices()(_cut(SplitSlices(n_slices)(slices), wanted))
+    def cut(slices: Any) -> Any:
+        return MergeSlices()(SplitSlices(n_slices)(slices)[:, first:behind])
 
-    layer = enhancer.get_layer
-    seen, read = layer(f"{DETAIL}_with_seen").input
-    _, bands = layer(f"{DETAIL}_blend").input
+    seen, read = layers[f"{DETAIL}_with_seen"].input
+    _, bands = layers[f"{DETAIL}_blend"].input
     made_by = read._keras_history.operation
     if isinstance(made_by, MergeSlices):  # the last recurrent layer is what comes just before
-        lstm = layer(made_by.name.removesuffix("_merge"))
+        lstm = layers[made_by.name.removesuffix("_merge")]
         read = MergeSlices()(lstm(lstm.input, wanted=wanted))
     else:
-        read = flat_cut(read)
-    x = layer(f"{DETAIL}_out")(keras.layers.Concatenate()([flat_cut(seen), read]))
-    x = layer(f"{DETAIL}_blend")([x, bands], wanted=wanted)
-    if any(one.name == f"{DETAIL}_pixels" for one in enhancer.layers):  # of half resolution
-        x = layer(f"{DETAIL}_pixels")(x)
-    first, behind = wanted
+        read = cut(read)
+    x = layers[f"{DETAIL}_out"](keras.layers.Concatenate()([cut(seen), read]))
+    x = layers[f"{DETAIL}_blend"]([x, bands], wanted=wanted)
+    if f"{DETAIL}_pixels" in layers:  # of half resolution
+        x = layers[f"{DETAIL}_pixels"](x)
     return SplitSlices(behind - first)(x)

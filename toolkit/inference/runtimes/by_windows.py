@@ -84,9 +84,10 @@ class WindowRuntime(Runtime):
             raise ModelError(f"{self.name}: the scan does not fit: {error}") from error
         way_back = WayBack(grid)
         for batch in _batches(self._enhanced(images, value_range, grid), self.batch_slices):
-            slices = np.stack(
-                _filled([enhanced for _, enhanced in batch], self.batch_slices if self.full_batches else 0)
-            )
+            lone = [enhanced for _, enhanced in batch]
+            if self.full_batches:
+                lone = _filled(lone, self.batch_slices)
+            slices = np.stack(lone)
             maps = self.network(slices, [name for name in wanted if name != ENHANCED])
             if ENHANCED in wanted:
                 maps = {**maps, ENHANCED: slices}
@@ -119,5 +120,5 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _filled(items: list[T], size: int) -> list[T]:
-    """At least so many of them, the last one repeated."""
+    """So many of them, the last one repeated."""
     return [*items, *[items[-1]] * (size - len(items))]
