@@ -127,7 +127,7 @@ class EnhancerRecipe(Section):
         "both",
         description="gain: evens out bias fields and drift; detail: noise and the rest; both: one, then the other",
     )
-    filters: int = Field(8, ge=1, le=128, description="of each direction")
+    filters: int = Field(6, ge=1, le=128, description="of each direction")
     layers: int = Field(1, ge=1, le=3, description="recurrent layers, one behind the other")
     convolution_filters: int = Field(
         0, ge=0, le=128, description="of a convolution before the recurrent layers and one behind them; 0: none"

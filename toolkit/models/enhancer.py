@@ -6,8 +6,9 @@ An enhancer has two parts, each of which starts at doing nothing:
     enhanced = evened + detail           detail: noise, blur, ghosts, what a missing slice lacks
 
 Both read the sequence with the same kind of layer (`EnhancerRecipe.kind`): the gain on a grid of 16 x 16
-pixels a cell, where a whole head is a few cells, the detail at full or half resolution and with the
-level of noise in sight. Either can be had alone (`EnhancerRecipe.parts`).
+pixels a cell, where a whole head is a few cells, the detail at full or half resolution, with the level of
+noise in sight and, where neighbours are known, which slices are interpolated. Either can be had alone
+(`EnhancerRecipe.parts`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import keras
 
 from toolkit.config import EnhancerRecipe
 from toolkit.layers.cell_moments import CellMoments
+from toolkit.layers.interpolated import Interpolated
 from toolkit.layers.slice_blend import SliceBlend
 from toolkit.layers.slice_convlstm import KERNEL, SliceConvLSTM
 from toolkit.layers.slice_steps import SliceSteps
@@ -84,8 +86,10 @@ def enhance(slices, recipe: EnhancerRecipe):
     if recipe.parts == "gain":
         return keras.layers.Multiply(dtype=EXACT, name="enhanced")([slices, _gain(slices, recipe)])
     if recipe.parts == "both":
-        slices = keras.layers.Multiply(dtype=EXACT, name="enhancer_evened")([slices, _gain(slices, recipe)])
-    return keras.layers.Add(dtype=EXACT, name="enhanced")([slices, _detail(slices, recipe)])
+        evened = keras.layers.Multiply(dtype=EXACT, name="enhancer_evened")([slices, _gain(slices, recipe)])
+    else:
+        evened = slices
+    return keras.layers.Add(dtype=EXACT, name="enhanced")([evened, _detail(evened, slices, recipe)])
 
 
 def _gain(slices, recipe: EnhancerRecipe):
@@ -133,8 +137,14 @@ def _level(x, steps, n_slices: int, modalities: int, bidirectional: bool):
     return keras.layers.Reshape((1, 1, modalities), name=f"{name}_level_place")(level)
 
 
-def _detail(slices, recipe: EnhancerRecipe):
-    """What is added to each pixel, `(batch, slices, height, width, modalities)`."""
+def _detail(slices, as_given, recipe: EnhancerRecipe):
+    """What is added to each pixel, `(batch, slices, height, width, modalities)`.
+
+    Args:
+        slices: evened.
+        as_given: not evened, of which those that are interpolated still lie on a straight line.
+        recipe: kind and size.
+    """
     n_slices = slices.shape[1]
     name, half = "enhancer_detail", recipe.resolution == "half"
     flat = MergeSlices(dtype=EXACT, name=f"{name}_merge")(slices)
@@ -143,13 +153,15 @@ def _detail(slices, recipe: EnhancerRecipe):
     if not half:
         noise = keras.layers.UpSampling2D(2, name=f"{name}_noise_full_size")(noise)
     bands = wavelets if half else flat
-    x = seen = keras.layers.Concatenate(name=f"{name}_seen")([bands, noise])
+    measured = [bands, noise]
+    if recipe.kind == "convlstm" and recipe.bidirectional:
+        marks = Interpolated(dtype=EXACT, name=f"{name}_interpolated")(as_given)
+        measured.append(keras.layers.UpSampling2D(bands.shape[1:3], name=f"{name}_interpolated_spread")(marks))
+    x = seen = keras.layers.Concatenate(name=f"{name}_seen")(measured)
     if recipe.convolution_filters:
         x = before = _convolutions(x, recipe, f"{name}_before")
-    # Neighbours are blended in only where they are known; a network of lone slices has as many weights elsewhere.
     neighbours = 1 + recipe.bidirectional if recipe.kind == "convlstm" else 0
-    read_channels = recipe.convolution_filters or recipe.filters * (1 + recipe.bidirectional)
-    spare = (1 + recipe.bidirectional) * bands.shape[-1] * (KERNEL**2 * (read_channels + seen.shape[-1]) + 1)
+    spare = _weights_of_neighbours(recipe, bands.shape[-1], seen.shape[-1])
     for layer in range(1, recipe.layers + 1):
         arguments = (recipe.kind, recipe.filters, recipe.bidirectional, f"{name}_read{layer}")
         x = _read(x, n_slices, *arguments, spare=spare if layer == 1 else 0)
@@ -162,6 +174,24 @@ def _detail(slices, recipe: EnhancerRecipe):
     if half:
         x = FromWavelets(dtype=EXACT, name=f"{name}_pixels")(x)
     return SplitSlices(n_slices, dtype=EXACT, name=f"{name}_split")(x)
+
+
+def _weights_of_neighbours(recipe: EnhancerRecipe, bands: int, seen: int) -> int:
+    """Weights of the detail's convolutions that a `convlstm` has for its neighbours; other kinds have them elsewhere.
+
+    Neighbours are blended in, and interpolated slices marked, only where neighbours are known.
+
+    Args:
+        recipe: kind and size.
+        bands: channels of what is blended.
+        seen: channels of what is read, without the mark.
+    """
+    area, directions = KERNEL**2, 1 + recipe.bidirectional
+    read = recipe.convolution_filters or directions * recipe.filters
+    blending = directions * bands * (area * (read + seen) + 1)
+    reads_the_mark = recipe.convolution_filters or directions * 4 * recipe.filters
+    marking = recipe.bidirectional * area * (reads_the_mark + (2 + directions) * bands)
+    return blending + marking
 
 
 def _convolutions(x, recipe: EnhancerRecipe, name: str):
