@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -221,7 +222,19 @@ def label_synthetic(rgb: np.ndarray) -> np.ndarray:
     return rgb
 
 
-def outline_path(mask: np.ndarray) -> str:
+class OutlinePath(NamedTuple):
+    """An outline as SVG.
+
+    Args:
+        data: path data such as `M3 4L7 4L7 9Z`; empty for an empty mask.
+        left_out: rings that are not in it.
+    """
+
+    data: str
+    left_out: int
+
+
+def outline_path(mask: np.ndarray, most: int) -> OutlinePath:
     """The outline of a mask as SVG path data, for pictures that can be zoomed.
 
     One unit is one pixel; pixel (row, column) covers [column, column + 1] by
@@ -230,24 +243,26 @@ def outline_path(mask: np.ndarray) -> str:
 
     Args:
         mask: `(height, width)`, labels or probabilities as in `tumour`.
-
-    Returns:
-        Path data such as `M3 4L7 4L7 9Z`; empty for an empty mask.
+        most: corners that are drawn, of the largest rings first; a mask of noise has many thousands.
     """
     inside = tumour(mask)
     rows, columns = np.nonzero(inside)
     if not rows.size:
-        return ""
+        return OutlinePath("", 0)
     top, left = rows.min(), columns.min()
     crop = np.pad(inside[top : rows.max() + 1, left : columns.max() + 1], 1).astype(np.float32)
     zoom = _CONTOUR_ZOOM
     fine = cv2.resize(crop, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR) >= 0.5
     contours, _ = cv2.findContours(fine.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    path = ""
-    for contour in contours:
-        points = (cv2.approxPolyDP(contour, 1.0, True)[:, 0] + 0.5) / zoom - 1 + (left, top)
-        path += "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in points) + "Z"
-    return path
+    rings = [cv2.approxPolyDP(contour, 1.0, True)[:, 0] for contour in contours]
+    path, left_out = "", 0
+    for ring in sorted(rings, key=cv2.contourArea, reverse=True):
+        if len(ring) > most:
+            left_out += 1
+            continue
+        most -= len(ring)
+        path += "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in (ring + 0.5) / zoom - 1 + (left, top)) + "Z"
+    return OutlinePath(path, left_out)
 
 
 def training_curve(history: Sequence[Mapping[str, object]]) -> np.ndarray:

@@ -212,7 +212,7 @@ def test_a_transposed_slice_can_be_labelled():
 
 def test_the_svg_outline_holds_the_pixels_of_the_mask(tumour_mask):
     tumour_mask[20:23, 17:20] = 0  # A hole, such as a necrotic core.
-    rings = [ring for ring in pictures.outline_path(tumour_mask).split("M") if ring]
+    rings = [ring for ring in pictures.outline_path(tumour_mask, most=100).data.split("M") if ring]
     centres = np.stack(np.meshgrid(np.arange(40) + 0.5, np.arange(48) + 0.5), -1).reshape(-1, 2)
     inside = np.zeros(len(centres), bool)
     for ring in rings:
@@ -223,7 +223,17 @@ def test_the_svg_outline_holds_the_pixels_of_the_mask(tumour_mask):
 
 
 def test_an_empty_mask_has_no_outline():
-    assert pictures.outline_path(np.zeros((5, 5), np.uint8)) == ""
+    assert pictures.outline_path(np.zeros((5, 5), np.uint8), most=1) == ("", 0)
+
+
+def test_of_many_pieces_the_largest_are_outlined_and_the_others_counted():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[2:20, 2:20] = mask[30:34, 30:34] = 1
+    mask[25:40:2, 2:20:2] = 1
+    path = pictures.outline_path(mask, most=8)
+    rings = [ring for ring in path.data.split("M") if ring]
+    assert [ring.split("L")[0].split()[0][:1] for ring in rings] == ["2", "3"]
+    assert path.left_out == 8 * 9
 
 
 def test_a_picture_is_shrunk_to_fit_but_never_enlarged():

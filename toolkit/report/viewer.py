@@ -22,6 +22,7 @@ from toolkit.report.predicted_case import MAPS, PredictedCase
 MOST_SLICES = 160
 MOST_PIXELS = MOST_SLICES * 256 * 256
 LONGEST_SIDE = 512
+MOST_CORNERS = 2000  # of a label's outlines in a slice; tumours have some hundreds, noise tens of thousands
 # As in overlay pictures; of several labels the others take more colours of Okabe and Ito.
 LABEL_COLOURS = (pictures.PREDICTION_COLOUR, (204, 121, 167), (0, 158, 115), (240, 228, 66), (213, 94, 0))
 # What lies at the left, right, top and bottom edge of a picture (right, left, anterior, posterior, superior, inferior).
@@ -36,11 +37,13 @@ class Outline:
         name: of the label.
         colour: red, green, blue.
         paths: SVG path data of each slice shown, one unit a pixel of the scan.
+        left_out: rings that are not drawn, in all slices together.
     """
 
     name: str
     colour: tuple[int, int, int]
     paths: list[str]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,12 @@ def layers(case: PredictedCase, shown: np.ndarray) -> list[Layer]:
         found.append(Layer("Enhanced image", "e", "picture", pictures=_enhanced(case, case.enhanced, shown)))
     found += [Layer(*MAPS[name], "map", pictures=_maps(values, shown)) for name, values in case.maps.items()]
     labels = tuple(
-        Outline(name, LABEL_COLOURS[i % len(LABEL_COLOURS)], _paths(case.mask == value, shown))
+        _outline(name, LABEL_COLOURS[i % len(LABEL_COLOURS)], case.mask == value, shown)
         for i, (name, value) in enumerate(case.labels.items())
     )
     found.append(Layer("Prediction", "m", "fill", on=True, outlines=labels))
     if case.truth is not None:
-        truth = Outline("tumour", pictures.TRUTH_COLOUR, _paths(case.truth > 0, shown))
+        truth = _outline("tumour", pictures.TRUTH_COLOUR, case.truth > 0, shown)
         found.append(Layer("Truth", "t", "line", on=True, outlines=(truth,)))
     return found
 
@@ -173,5 +176,6 @@ def _maps(values: np.ndarray, shown: np.ndarray) -> tuple[str, ...]:
     return tuple(data_uri(pictures.fit(values[index], _longest(len(shown)))) for index in shown)
 
 
-def _paths(inside: np.ndarray, shown: np.ndarray) -> list[str]:
-    return [pictures.outline_path(inside[index]) for index in shown]
+def _outline(name: str, colour: tuple[int, int, int], inside: np.ndarray, shown: np.ndarray) -> Outline:
+    drawn = [pictures.outline_path(inside[index], MOST_CORNERS) for index in shown]
+    return Outline(name, colour, [path.data for path in drawn], sum(path.left_out for path in drawn))

@@ -164,6 +164,17 @@ def test_what_is_left_out_to_keep_the_file_small_is_said(tmp_path, predicted_cas
     assert "it holds 160 of 200 slices" in seen((200, 20, 20))
 
 
+def test_a_mask_of_noise_makes_no_huge_page_and_what_is_not_drawn_is_said(tmp_path, predicted_case):
+    noise = np.random.default_rng(1).integers(0, 4, (160, 128, 128)).astype(np.uint8)
+    labels = {"necrosis": 1, "oedema": 2, "enhancing": 3}
+    case = predicted_case(160, images=np.zeros(noise.shape), mask=noise, labels=labels)
+    seen = page(tmp_path, case)
+    assert len(seen) < 20e6
+    (left_out,) = re.findall(r"so many pieces that (\d+) of its outlines are not drawn", text(seen))
+    assert int(left_out) > 1e5
+    assert "not drawn" not in text(page(tmp_path, predicted_case()))
+
+
 def test_a_file_name_can_not_bring_code_into_the_page(tmp_path, predicted_case):
     evil = '"><img src=x onerror=alert(1)><!--<script>'
     case = predicted_case(
