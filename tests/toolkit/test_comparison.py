@@ -13,11 +13,11 @@ from toolkit.comparison import (
     BudgetRecipe,
     ComparisonRecipe,
     VariantRecipe,
-    find_comparison,
     load_comparison,
 )
 from toolkit.config import load_recipe
 from toolkit.errors import RecipeError
+from toolkit.recipe_changes import find_shipped
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs/comparisons").glob("*.yaml"))
 SMALL = {
@@ -50,7 +50,7 @@ def complaint(file, overrides=()):
 def test_every_shipped_comparison_loads_by_name_and_resolves_every_run(file):
     comparison = load_comparison(file.stem)
     assert comparison.recipe.name == file.stem
-    assert find_comparison(file.stem) == file
+    assert find_shipped(file.stem, "comparison", "comparisons") == file
     assert len(comparison.runs) == len(comparison.recipe.variants) * len(comparison.recipe.seeds)
 
 

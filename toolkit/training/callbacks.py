@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # The higher the better; a run has one of them.
 WATCHED = ("val_dice", "val_psnr")
+Watch = Callable[[list[dict[str, Any]], float], None]
 
 
 class Bookkeeper(keras.callbacks.Callback):
@@ -66,6 +67,25 @@ def best_row(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The first epoch with the highest validation Dice, or PSNR of a pre-trained enhancer."""
     watched = next(name for name in WATCHED if name in history[0])
     return history[int(np.argmax([row[watched] for row in history]))]
+
+
+class Watched(keras.callbacks.Callback):
+    """Shows somebody outside each finished epoch.
+
+    Args:
+        watch: called with the history and what is spent of the run, 0 to 1; what it raises ends the training.
+        history: of the run.
+        epochs: of the whole run, where it goes by epochs.
+        budget: of the run, where it goes by the clock.
+    """
+
+    def __init__(self, watch: Watch, history: list[dict[str, Any]], epochs: int, budget: Budget | None) -> None:
+        super().__init__()
+        self.watch, self.history, self.epochs, self.budget = watch, history, epochs, budget
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Show the epoch, which has been booked."""
+        self.watch(self.history, self.budget.share if self.budget else (epoch + 1) / self.epochs)
 
 
 class Interruptible(keras.callbacks.Callback):

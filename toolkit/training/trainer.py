@@ -22,7 +22,7 @@ from toolkit.models.segmenter import build_segmenter
 from toolkit.models.transfer import take_over
 from toolkit.restoration import PeakSignalToNoise, RestorationLoss
 from toolkit.training.budget import Budget, TrainingClock
-from toolkit.training.callbacks import Bookkeeper, Interruptible, Progress, best_row
+from toolkit.training.callbacks import Bookkeeper, Interruptible, Progress, Watch, Watched, best_row
 from toolkit.training.optimizer import build_optimizer
 from toolkit.training.picture_dice import PictureDice
 from toolkit.training.state import FILE as STATE
@@ -32,7 +32,9 @@ from toolkit.training.tensorboard import EnhancerLog, SegmenterLog
 MOST_EPOCHS = 10**6  # of a run by the clock
 
 
-def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> list[dict[str, Any]]:
+def train(
+    recipe: Recipe, store_path: Path, run: Path, resume: bool = False, watch: Watch | None = None
+) -> list[dict[str, Any]]:
     """Train the model of a recipe.
 
     Writes into `run`: recipe.yaml (resolved), best.keras (highest validation Dice), last/ (to
@@ -43,6 +45,8 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
         store_path: folder written by `bts-prepare`.
         run: folder of the run.
         resume: go on where a run in that folder stopped; a new run if there is none.
+        watch: called after each epoch with the history and what is spent of the run, 0 to 1; what it raises ends
+            the training.
 
     Returns:
         The history, a row an epoch.
@@ -76,7 +80,7 @@ def train(recipe: Recipe, store_path: Path, run: Path, resume: bool = False) -> 
         lambda trained, path: save_model(trained, path, info),
         recipe.training.early_stopping_epochs,
     )
-    _fit(model, recipe, store, run, bookkeeper)
+    _fit(model, recipe, store, run, bookkeeper, watch)
     content = manifest.content(
         backend=keras.backend.backend(),
         seconds_training=round(clock.seconds, 1),
@@ -172,7 +176,9 @@ def save_recipe(run: Path, recipe: Recipe) -> None:
         partial.write_text(recipe.to_yaml(), encoding="utf-8")
 
 
-def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper: Bookkeeper) -> None:
+def _fit(
+    model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper: Bookkeeper, watch: Watch | None
+) -> None:
     training, done = recipe.training, len(bookkeeper.history)
     batches, steps = training_batches(store, recipe, first_epoch=done)
     budget = None
@@ -183,6 +189,7 @@ def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper
     epochs = MOST_EPOCHS if budget else training.epochs
     log = EnhancerLog if recipe.task == "enhance" else SegmenterLog
     pictures = log(run / "tensorboard", WindowSet(store, "val", recipe, augment=False))
+    watched = [Watched(watch, bookkeeper.history, epochs, budget)] if watch else []
     try:
         with Progress(steps, training.epochs, budget) as progress:
             model.fit(
@@ -191,7 +198,7 @@ def _fit(model: keras.Model, recipe: Recipe, store: Store, run: Path, bookkeeper
                 initial_epoch=done,
                 steps_per_epoch=steps,
                 validation_data=validation_batches(store, recipe),
-                callbacks=[*([budget] if budget else []), progress, pictures, bookkeeper, Interruptible()],
+                callbacks=[*([budget] if budget else []), progress, pictures, bookkeeper, *watched, Interruptible()],
                 shuffle=False,  # the pipeline has shuffled
                 verbose=0,
             )
