@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError, UsageError
 from toolkit.shipped import shipped_folder
@@ -70,6 +70,10 @@ class DataRecipe(Section):
     fold: int = Field(0, ge=0, le=4, description="validation fold where split is folds")
     training_patients: int = Field(
         0, ge=0, description="learn from so many patient groups of the training part, drawn by the seed; 0: all"
+    )
+    left_out_patients: tuple[Annotated[str, BeforeValidator(str)], ...] = Field(
+        (),
+        description="patient groups of the training part that are not learned from, such as those of a demonstration",
     )
     image_size: int = Field(128, ge=32, le=1024, multiple_of=32, description="height and width in pixels")
     spacing_mm: tuple[Positive, Positive, Positive] | None = Field(

@@ -155,11 +155,20 @@ class Store:
         """Slice spans of the part that a recipe learns from or is judged by.
 
         Raises:
-            StoreError: there is no such part, nothing is in it, or the recipe asks for more patients than it has.
+            StoreError: there is no such part, nothing is in it, or the recipe asks for more patients, or leaves out
+                others, than it has.
         """
         data = recipe.data
         spans = self.spans(data.split, part, data.fold)
-        if part != "train" or not data.training_patients:
+        if part != "train":
+            return spans
+        unknown = set(data.left_out_patients) - {record.patient_group for record in self.index.cases}
+        if unknown:
+            raise StoreError(f"{self.path}: data.left_out_patients names {min(unknown)}, a patient group it has not")
+        spans = [span for span in spans if span.case.patient_group not in data.left_out_patients]
+        if not spans:
+            raise StoreError(f"{self.path}: data.left_out_patients leaves no patient to learn from; name fewer")
+        if not data.training_patients:
             return spans
         groups = sorted({span.case.patient_group for span in spans})
         if data.training_patients > len(groups):

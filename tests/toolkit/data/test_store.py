@@ -224,6 +224,31 @@ def test_a_recipe_may_learn_from_some_patients_drawn_by_its_seed(make_store):
         groups("train", len(everyone) + 1)
 
 
+def test_patients_that_are_left_out_are_not_learned_from_and_nothing_else_changes(make_store):
+    store = make_store()
+
+    def groups(part, *left_out, number=0):
+        data = {"left_out_patients": left_out, "training_patients": number}
+        return {span.case.patient_group for span in store.spans_of(check_recipe({"data": data}, "test"), part)}
+
+    everyone, judged = groups("train"), groups("val")
+    one, other = sorted(everyone)[:2]
+    assert groups("train", one) == everyone - {one}
+    assert groups("train", one, min(judged)) == everyone - {one}
+    assert groups("val", one, min(judged)) == judged
+    assert groups("train", one, other, number=len(everyone) - 2) == everyone - {one, other}
+    with pytest.raises(StoreError, match="asks for"):
+        groups("train", one, number=len(everyone))
+    with pytest.raises(StoreError, match="names nobody, a patient group it has not"):
+        groups("train", one, "nobody")
+    with pytest.raises(StoreError, match="leaves no patient to learn from"):
+        groups("train", *everyone)
+
+
+def test_a_number_is_a_patients_name_too():
+    assert check_recipe({"data": {"left_out_patients": [99308]}}, "test").data.left_out_patients == ("99308",)
+
+
 def test_a_part_with_nothing_in_it_is_said_so(make_store, make_case):
     store = make_store([make_case()])
     assert store.spans("by_patient", "train")
