@@ -26,6 +26,7 @@ import keras
 import numpy as np
 
 from toolkit.errors import ModelError
+from toolkit.layers.interpolated import Interpolated
 from toolkit.models.model_file import load_model
 
 # The layer with a filter for each region.
@@ -190,6 +191,8 @@ def _modality_channels(
         elif isinstance(layer, keras.layers.Concatenate):
             parts = [images.get(id(tensor), (None,) * tensor.shape[-1]) for tensor in inputs]
             images[id(outputs[0])] = tuple(chain.from_iterable(parts))
+        elif isinstance(layer, Interpolated):  # says something of slices, whatever their modalities
+            images[id(outputs[0])] = (None,)
         else:
             images[id(outputs[0])] = _regrouped(image, outputs[0].shape[-1])
             written.update((maker, _regrouped(image, n_channels)) for maker, n_channels in made)
