@@ -182,6 +182,7 @@ TITLES = {
     "psnr": "PSNR in dB",
     "ssim": "SSIM",
     "drift_removed": "Share of an added drift that is gone, of each slice's level",
+    "pixels_drift_removed": "The same, slices counting by their pixels inside the head",
     "steps_removed": "Share of an added drift that is gone, of the steps from slice to slice",
 }
 

@@ -19,7 +19,7 @@ from toolkit.transforms.spatial import smooth_field
 
 SSIM_SIGMA, SSIM_TRUNCATE = 1.5, 3.5  # windows of 11 x 11 pixels, Wang et al. 2004
 C1, C2 = 0.01**2, 0.03**2
-NOISE_LEVELS = (0.05, 0.10, 0.15, 0.20)
+NOISE_LEVELS = (0.05, 0.10, 0.15, 0.20, 0.25)
 DRIFT, BIAS, GHOSTING = 0.2, 0.3, 0.1
 DROPPED_EVERY = 3
 
@@ -56,7 +56,7 @@ class Trial:
 
 
 def trials(clean: np.ndarray, seed: int) -> Iterator[Trial]:
-    """Every kind of damage alone, at fixed strength: Rician noise at four levels, bias field, drift, ghosts,
+    """Every kind of damage alone, at fixed strength: Rician noise at five levels, bias field, drift, ghosts,
     half the resolution, and every third slice missing (filled by linear interpolation).
 
     Args:
@@ -167,6 +167,15 @@ def drift_removed(trial: Trial, clean: np.ndarray, restored: np.ndarray, inside:
     return _share_gone(before, after)
 
 
+def pixels_drift_removed(trial: Trial, clean: np.ndarray, restored: np.ndarray, inside: np.ndarray) -> float:
+    """As `drift_removed`, with a slice counting by its pixels inside the head: those near the vertex have few."""
+    counts = inside.sum(axis=(1, 2))
+    weights = counts / counts.sum()  # 0 where remaining_drift is NaN
+    remains = [np.nan_to_num(remaining_drift(clean, images, inside)) for images in (trial.images, restored)]
+    before, after = ((values - weights @ values) * np.sqrt(weights) for values in remains)
+    return _share_gone(before, after)
+
+
 def steps_removed(trial: Trial, clean: np.ndarray, restored: np.ndarray, inside: np.ndarray) -> float:
     """As `drift_removed`, of the steps from slice to slice, which is what the eye and a network see of drift."""
     before, after = (remaining_drift(clean, images, inside) for images in (trial.images, restored))
@@ -177,7 +186,7 @@ def _share_gone(before: np.ndarray, after: np.ndarray) -> float:
     return float(1 - np.sqrt(np.nanmean(after**2) / np.nanmean(before**2)))
 
 
-DRIFT_MEASURES = (drift_removed, steps_removed)
+DRIFT_MEASURES = (drift_removed, pixels_drift_removed, steps_removed)
 
 
 def judge_restoration(
@@ -192,7 +201,7 @@ def judge_restoration(
 
     Returns:
         A row for each judged slice with a head, damage and method: patient, case, slice, damage, method, psnr, ssim;
-        and drift_removed and steps_removed of its case, where the damage is drift.
+        and what `DRIFT_MEASURES` say of its case, where the damage is drift.
     """
     rows = []
     for number, (patient, case, clean) in enumerate(cases):

@@ -11,6 +11,7 @@ from toolkit.evaluation.restoration import (
     drift_removed,
     head,
     judge_restoration,
+    pixels_drift_removed,
     psnr,
     remaining_drift,
     restore_by_windows,
@@ -87,6 +88,25 @@ def test_half_of_a_drift_is_removed_where_half_of_its_logarithm_is_left(clean):
     assert drift_removed(trial, clean, halfway, head(clean)) == pytest.approx(0.5, abs=1e-6)
     assert drift_removed(trial, clean, trial.images, head(clean)) == pytest.approx(0)
     assert drift_removed(trial, clean, clean, head(clean)) == pytest.approx(1)
+
+
+def test_a_slice_counts_by_its_pixels_inside_where_that_is_asked(clean):
+    inside = head(clean)
+    inside[0] = np.cumsum(inside[0]).reshape(inside[0].shape) <= 4  # a vertex: the first 4 pixels of a head
+    inside[0] &= head(clean)[0]
+    weights = inside.sum(axis=(1, 2)) / inside.sum()
+    factors = np.exp(np.linspace(-0.2, 0.2, N))
+    trial = Trial("drift", clean * factors[:, None, None, None], np.ones(N, bool), factors)
+    left = np.zeros(N)
+    left[0], left[-1] = 0.2, 0.05
+    restored = clean * np.exp(left)[:, None, None, None]
+
+    def deviation(logarithms):
+        return np.sqrt(np.average((logarithms - np.average(logarithms, weights=weights)) ** 2, weights=weights))
+
+    by_hand = 1 - deviation(left) / deviation(np.log(factors))
+    assert pixels_drift_removed(trial, clean, restored, inside) == pytest.approx(by_hand, abs=1e-6)
+    assert by_hand > drift_removed(trial, clean, restored, inside) + 0.2
 
 
 def test_a_slow_wave_left_over_is_drift_but_hardly_steps(clean):
