@@ -74,6 +74,13 @@ def predict(
                     "can't be; no volume in ml without --spacing SLICE,ROW,COLUMN",
                     err=True,
                 )
+            if (case["unlikeness"] or 0) > 1:
+                typer.echo(
+                    f"warning: {case['input']}: is unlike the scans this model has learned from "
+                    f"({case['unlikeness']:.1f}, usual is below 1): another sequence, another scanner, or no head? "
+                    "Its mask may mean nothing",
+                    err=True,
+                )
             if case["dicom_seg_problem"]:
                 typer.echo(f"warning: no DICOM SEG: {case['dicom_seg_problem']}", err=True)
             if case["missing_modalities"]:

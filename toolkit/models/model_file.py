@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit import __version__, layers
 from toolkit.config import Recipe
+from toolkit.data.familiarity import Familiarity
 from toolkit.errors import ModelError
 from toolkit.files import atomic_path
 
@@ -66,6 +67,7 @@ class ModelInfo(BaseModel):
             are made of the probability as the network gives it: so it changes no mask, no exported graph, and not what
             the threshold means.
         offsets: what is added to logits then; one, or of exclusive regions one each; none: 0.
+        familiarity: what the scans it was trained on are like, to tell those that are not; None where unknown.
         version: of the toolkit that wrote it.
     """
 
@@ -82,6 +84,7 @@ class ModelInfo(BaseModel):
     post_processing: PostProcessing = PostProcessing()
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     offsets: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    familiarity: Familiarity | None = None
     version: str = __version__
 
     @property

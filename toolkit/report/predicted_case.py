@@ -47,6 +47,8 @@ class PredictedCase:
         truth: `(slices, height, width)` labels, or None.
         maps: see `MAPS`; name to `(slices, height, width)` uint8, 255 is 1.
         uncertainty_score: of the whole case, the higher the less sure, or None.
+        unlikeness: to the scans the model has learned from, above 1 more than is usual among those
+            (`toolkit.data.familiarity`), or None.
         enhanced: `(slices, height, width)` uint8, or None; 255 is the brightest a network sees
             (`toolkit.data.intensity.CLIP` times the way from black to white).
         synthetic: made-up images; said above the case and on every picture.
@@ -72,6 +74,7 @@ class PredictedCase:
     truth: np.ndarray | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     uncertainty_score: float | None = None
+    unlikeness: float | None = None
     enhanced: np.ndarray | None = None
     synthetic: bool = False
 
@@ -79,6 +82,11 @@ class PredictedCase:
     def measured_spacing_mm(self) -> tuple[float, float, float] | None:
         """The spacing, if somebody measured it."""
         return None if self.spacing_is_placeholder else self.spacing_mm
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether the scan is so unlike those the model has learned from that its mask may mean nothing."""
+        return self.unlikeness is not None and self.unlikeness > 1
 
     @property
     def first_slice(self) -> int:

@@ -97,6 +97,7 @@ def index_row(index: Path, case: PredictedCase, thumbnail: int) -> dict[str, Any
         "thumbnail": data_uri(overlay_of_first_slice(case, thumbnail), ".webp"),
         "synthetic": case.synthetic,
         "score": case.uncertainty_score,
+        "unlike": case.is_unlike,
         **_sizes(case),
     }
 

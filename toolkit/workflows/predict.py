@@ -36,6 +36,7 @@ TABLE_COLUMNS = (
     "slices",
     "slices_with_tumour",
     "review_score",
+    "unlikeness",
     "highest_probability",
     "dice_with_mask_in_file",
     "error",

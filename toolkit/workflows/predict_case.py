@@ -159,6 +159,7 @@ class CasePredictor:
             maps={name: values for name in MAPS if (values := getattr(answer, name)) is not None},
             enhanced=answer.enhanced,
             uncertainty_score=answer.review_score,
+            unlikeness=info.familiarity.unlikeness(case.images, case.present) if info.familiarity else None,
             synthetic=case.synthetic,
         )
 
@@ -198,6 +199,7 @@ def _summary(scan: Scan, answer: Answer, predicted: PredictedCase, written: Writ
         "spacing_mm": case.spacing_mm or "unknown",
         "spacing_is_placeholder": scan.spacing_is_placeholder,
         "review_score": round(answer.review_score, DECIMALS),
+        "unlikeness": None if predicted.unlikeness is None else round(predicted.unlikeness, 2),
         "highest_probability": round(float(answer.highest_probability.max()), DECIMALS),
         **predicted.measures,
     }

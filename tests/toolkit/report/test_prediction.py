@@ -164,6 +164,15 @@ def test_what_is_left_out_to_keep_the_file_small_is_said(tmp_path, predicted_cas
     assert "it holds 160 of 200 slices" in seen((200, 20, 20))
 
 
+@pytest.mark.parametrize(
+    ("unlikeness", "warned", "told"), [(1.4, True, True), (0.4, False, True), (None, False, False)]
+)
+def test_a_scan_unlike_the_training_scans_has_a_banner(tmp_path, predicted_case, unlikeness, warned, told):
+    seen = text(page(tmp_path, predicted_case(unlikeness=unlikeness)))
+    assert ("This scan is unlike those the model has learned from" in seen) == warned
+    assert ("Unlike the training scans" in seen) == told
+
+
 def test_a_mask_of_noise_makes_no_huge_page_and_what_is_not_drawn_is_said(tmp_path, predicted_case):
     noise = np.random.default_rng(1).integers(0, 4, (160, 128, 128)).astype(np.uint8)
     labels = {"necrosis": 1, "oedema": 2, "enhancing": 3}

@@ -11,11 +11,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.small_models import scan
+from tests.small_models import brightness_model, scan, small_info
 from tests.toolkit.data.sources.dicom_files import write_series
+from toolkit.data.familiarity import case_brightness, fit_familiarity
+from toolkit.data.intensity import intensity_range
 from toolkit.errors import ServerError, SourceError
 from toolkit.inference.predictor import Settings
 from toolkit.inference.unfinished import FOLDER
+from toolkit.models.model_file import save_model
 from toolkit.workflows import predict_case
 from toolkit.workflows.predict import TABLE_COLUMNS, predict
 
@@ -141,6 +144,29 @@ def test_of_a_lone_scan_the_report_is_its_page(pictures, model, tmp_path):
     ]
     assert '<canvas id="canvas"' in (tmp_path / "report.html").read_text()
     assert 0 < summary["cases"]["case_8"]["review_score"] < 1
+
+
+def test_a_scan_unlike_the_training_scans_is_said_to_be_so_in_summary_page_and_index(pictures, tmp_path):
+    known = [pictures / f"case {number}.png" for number in range(8, 12)]
+    images = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED)[None, ..., None] for file in known]
+    familiarity = fit_familiarity([case_brightness(image, intensity_range(image)) for image in images])
+    model = tmp_path / "model.keras"
+    save_model(brightness_model(30.0, -20.0), model, small_info(familiarity=familiarity))
+    noise = np.random.default_rng(1).integers(0, 255, (40, 36)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    summary = predict([known[1], tmp_path / "noise.png"], model, tmp_path / "out")
+    told = {name: case["unlikeness"] for name, case in summary["cases"].items()}
+    assert told["case_9"] <= 1
+    assert told["noise"] > 1
+    pages = {name: (tmp_path / f"out/cases/{name}.html").read_text(encoding="utf-8") for name in told}
+    assert "This scan is unlike those" in pages["noise"]
+    assert "This scan is unlike those" not in pages["case_9"]
+    assert (tmp_path / "out/report.html").read_text(encoding="utf-8").count("unlike the training scans</strong>") == 1
+
+
+def test_a_model_that_does_not_know_its_training_scans_warns_of_none(done):
+    assert {case["unlikeness"] for case in summary_of(done)["cases"].values()} == {None}
+    assert "nlike the training scans" not in (done / "report.html").read_text(encoding="utf-8")
 
 
 def test_maps_that_are_asked_for_lie_beside_the_mask_and_in_the_page(pictures, small_exports, tmp_path):
