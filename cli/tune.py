@@ -11,7 +11,7 @@ from cli.app import Debug, one_line_errors, single_command
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(help="YAML file of a search, or the name of one that ships.")],
+    search: Annotated[str, typer.Argument(help="YAML file, or the name of a search that ships.")],
     data: Annotated[Path, typer.Option(help="Store made by bts-prepare.")],
     out: Annotated[Path, typer.Option(help="Folder for trials, tables and the best recipe.")],
     trials: Annotated[int | None, typer.Option(min=1, help="How many in all; default: the search's.")] = None,
@@ -37,7 +37,7 @@ def tune(
         from toolkit.workflows.tune import tune as run
 
         overrides = (*(set_ or ()), *(() if trials is None else (f"trials={trials}",)))
-        best, ended = run(recipe, data, out, overrides)
+        best, ended = run(search, data, out, overrides)
         values = ", ".join(f"{key}={value}" for key, value in best.values.items())
         typer.echo(f"best of {ended} trials: {best.folder}, Dice {best.dice:.3f} of the validation windows: {values}")
         typer.echo(f"recipe: {out / 'best.yaml'}\ntrials: {out / 'trials.csv'}\npicture: {out / 'tuning.png'}")

@@ -14,7 +14,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from toolkit.config import NAME_PATTERN, Positive, Recipe, Section, check_recipe, differences, flat_values, load_recipe
 from toolkit.errors import RecipeError
-from toolkit.recipe_changes import Changes, explain, find_shipped, merged, nested, override, read_mapping
+from toolkit.recipe_changes import explain, merged, nested
+from toolkit.recipe_files import Changes, find_shipped, override, read_mapping
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(pattern=r"^[^|\n]+$")]
@@ -121,7 +122,7 @@ def load_comparison(name: str | Path, overrides: Iterable[str] = ()) -> Comparis
     path = find_shipped(name, "comparison", "comparisons")
     values = read_mapping(path, "comparison")
     for text in overrides:
-        override(values, text)
+        override(values, text, example="budget.minutes=5", dotted=("set",))
     try:
         recipe = ComparisonRecipe.model_validate(values)
     except ValidationError as error:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError, UsageError
-from toolkit.shipped import shipped_folder
+from toolkit.recipe_files import find_shipped, override, read_mapping
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -344,23 +344,6 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def find_recipe(name: str | Path) -> Path:
-    """Path of a recipe given as a file or by the name of one that ships.
-
-    Raises:
-        RecipeError: neither exists.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = shipped_folder("configs") / path.name
-    for candidate in (shipped, shipped.with_name(shipped.name + ".yaml")):
-        if candidate.is_file():
-            return candidate
-    known = ", ".join(sorted(p.stem for p in shipped_folder("configs").glob("*.yaml")))
-    raise RecipeError(f"{path}: no such recipe; give a YAML file or one of: {known}")
-
-
 def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     """Read a recipe, apply `key=value` overrides, and check it.
 
@@ -371,15 +354,10 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: not readable, unknown key, or a value that is not allowed.
     """
-    path = find_recipe(name)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2024-13-45
-        raise RecipeError(f"{path}: not a readable YAML file ({_one_line(error)})") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
-    for override in overrides or []:
-        _apply_override(values, override)
+    path = find_shipped(name, "recipe")
+    values = read_mapping(path, "recipe")
+    for text in overrides or []:
+        override(values, text, example="training.epochs=3")
     return check_recipe(values, str(path))
 
 
@@ -433,21 +411,6 @@ def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: write it as key=value, e.g. training.epochs=3")
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise RecipeError(f"--set {override}: {section} is not a section")
-    try:
-        values[last] = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"--set {override}: {_one_line(error)}") from error
-
-
 def _explain(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] == "extra_forbidden":
@@ -464,7 +427,3 @@ def _allowed_keys(sections: tuple[str | int, ...]) -> list[str]:
         assert issubclass(annotation, BaseModel)
         model = annotation
     return list(model.model_fields)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

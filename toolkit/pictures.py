@@ -227,7 +227,7 @@ class OutlinePath(NamedTuple):
 
     Args:
         data: path data such as `M3 4L7 4L7 9Z`; empty for an empty mask.
-        left_out: rings that are not in it.
+        left_out: pieces that are not in it.
     """
 
     data: str
@@ -243,7 +243,7 @@ def outline_path(mask: np.ndarray, most: int) -> OutlinePath:
 
     Args:
         mask: `(height, width)`, labels or probabilities as in `tumour`.
-        most: corners that are drawn, of the largest rings first; a mask of noise has many thousands.
+        most: corners that are drawn, of the largest pieces first; a mask of noise has many thousands.
     """
     inside = tumour(mask)
     rows, columns = np.nonzero(inside)
@@ -253,15 +253,21 @@ def outline_path(mask: np.ndarray, most: int) -> OutlinePath:
     crop = np.pad(inside[top : rows.max() + 1, left : columns.max() + 1], 1).astype(np.float32)
     zoom = _CONTOUR_ZOOM
     fine = cv2.resize(crop, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR) >= 0.5
-    contours, _ = cv2.findContours(fine.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    contours, hierarchy = cv2.findContours(fine.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings = [cv2.approxPolyDP(contour, 1.0, True)[:, 0] for contour in contours]
+    # A piece stays with its holes or not at all: filled without them, it would cover what is not marked.
+    pieces: dict[int, list[np.ndarray]] = {}
+    for number, (ring, parent) in enumerate(zip(rings, hierarchy[0, :, 3], strict=True)):
+        pieces.setdefault(number if parent < 0 else int(parent), []).append(ring)
     path, left_out = "", 0
-    for ring in sorted(rings, key=cv2.contourArea, reverse=True):
-        if len(ring) > most:
+    for number in sorted(pieces, key=lambda number: cv2.contourArea(rings[number]), reverse=True):
+        corners = sum(map(len, pieces[number]))
+        if corners > most:
             left_out += 1
             continue
-        most -= len(ring)
-        path += "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in (ring + 0.5) / zoom - 1 + (left, top)) + "Z"
+        most -= corners
+        for ring in pieces[number]:
+            path += "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in (ring + 0.5) / zoom - 1 + (left, top)) + "Z"
     return OutlinePath(path, left_out)
 
 

@@ -8,20 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from toolkit.comparison import BudgetRecipe, Name
+from toolkit.comparison import GIVEN, JUDGED_BY, BudgetRecipe, Name
 from toolkit.config import Recipe, Section, check_recipe, flat_values, load_recipe
 from toolkit.errors import RecipeError
-from toolkit.recipe_changes import Changes, explain, find_shipped, merged, nested, override, read_mapping
+from toolkit.recipe_changes import explain, merged, nested
+from toolkit.recipe_files import Changes, find_shipped, override, read_mapping
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-Choice = bool | int | float | str
-# What a search gives itself, and what trials would be judged differently by.
-GIVEN = ("name", "training.minutes", "training.epochs")
-JUDGED_BY = ("data.split", "data.fold", "model.regions", "model.exclusive")
+
+def _number(value: Any) -> Any:
+    """1e-3, which YAML takes for a text, as the number it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Choice = Annotated[bool | int | float | str, BeforeValidator(_number)]
+# Trials are compared by the Dice of validation windows: whatever changes those, or luck alone, is not searched.
+NOT_SEARCHED = (*GIVEN, *JUDGED_BY, "task", "data.image_size", "data.spacing_mm")
+# Of a whole range, where besides at its ends a value is tried before any trial.
+BETWEEN = 0.37
 
 
 class RangeRecipe(Section):
@@ -46,22 +57,31 @@ class RangeRecipe(Section):
         return self
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        """Its outermost values, or all choices."""
-        return self.choices if self.choices is not None else (self.low, self.high)
+    def whole(self) -> bool:
+        """Whether only whole numbers are drawn."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def examples(self) -> tuple[Any, ...]:
+        """All choices, or the outermost values and one between them."""
+        if self.choices is not None or self.low is None or self.high is None:
+            return self.choices or ()
+        between = self.low + BETWEEN * (self.high - self.low)
+        return self.low, round(between) if self.whole else between, self.high
 
     def holds(self, value: Any) -> bool:
         """Whether a value is among those that may be drawn."""
         if self.choices is not None or self.low is None or self.high is None:
             return value in (self.choices or ())
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        known = isinstance(value, int | float) and self.low <= value <= self.high
+        return known and (not self.whole or value == int(value))
 
     def draw(self, trial: Trial, key: str) -> Any:
         """A value of a trial."""
         if self.choices is not None or self.low is None or self.high is None:
             return trial.suggest_categorical(key, self.choices or ())
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(key, self.low, self.high, log=self.log)
+        if self.whole:
+            return trial.suggest_int(key, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
 
@@ -112,7 +132,7 @@ class Search:
 
 
 def load_search(name: str | Path, overrides: Iterable[str] = ()) -> Search:
-    """Read a search, apply `key=value` overrides, and check that every end of its space makes a recipe.
+    """Read a search, apply `key=value` overrides, and check that values of its space make recipes.
 
     Args:
         name: YAML file, or the name of a search that ships.
@@ -124,14 +144,17 @@ def load_search(name: str | Path, overrides: Iterable[str] = ()) -> Search:
     path = find_shipped(name, "search", "searches")
     values = read_mapping(path, "search")
     for text in overrides:
-        override(values, text, dotted=("set", "space"))
+        override(values, text, example="budget.minutes=5", dotted=("set", "space"))
     try:
         recipe = SearchRecipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{path}: " + "; ".join(explain(e, "search") for e in error.errors())) from error
     for key in recipe.space:
-        if key.startswith((*GIVEN, *JUDGED_BY)):
-            raise RecipeError(f"{path}: space: {key} is not to be searched: trials would not be judged alike")
+        if key.startswith(NOT_SEARCHED):
+            raise RecipeError(f"{path}: space: {key} is not to be searched: trials could not be compared")
+    for key in flat_values(nested(recipe.changes)):
+        if key in GIVEN and key != "seed":
+            raise RecipeError(f"{path}: set: {key} follows from the search's name and budget; change those")
     base = load_recipe(recipe.base).model_dump(mode="json")
     for changes in (nested(recipe.changes), {"name": recipe.name, "training": recipe.budget.training}):
         base = merged(base, changes)
@@ -139,6 +162,6 @@ def load_search(name: str | Path, overrides: Iterable[str] = ()) -> Search:
     if search.base.task != "segment":
         raise RecipeError(f"{path}: task: only recipes that segment can be searched")
     for key, values_of_key in recipe.space.items():
-        for value in values_of_key.ends:
+        for value in values_of_key.examples:
             search.recipe_of({key: value})
     return search

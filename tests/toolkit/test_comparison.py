@@ -17,7 +17,7 @@ from toolkit.comparison import (
 )
 from toolkit.config import load_recipe
 from toolkit.errors import RecipeError
-from toolkit.recipe_changes import find_shipped
+from toolkit.recipe_files import find_shipped
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs/comparisons").glob("*.yaml"))
 SMALL = {

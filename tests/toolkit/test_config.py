@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolkit.config import Recipe, differences, find_recipe, load_recipe
+from toolkit.config import Recipe, differences, load_recipe
 from toolkit.errors import RecipeError
+from toolkit.recipe_files import find_shipped
 from toolkit.shipped import shipped_folder
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -157,7 +158,7 @@ def test_a_file_at_hand_goes_before_a_recipe_that_ships(recipe_file, tmp_path, m
     assert load_recipe("tiny.yaml").seed != 99
     monkeypatch.chdir(tmp_path)
     assert load_recipe("tiny.yaml").seed == 99
-    assert find_recipe("tiny") == shipped_folder("configs") / "tiny.yaml"
+    assert find_shipped("tiny", "recipe") == shipped_folder("configs") / "tiny.yaml"
 
 
 def test_a_recipe_can_not_be_changed_once_checked():

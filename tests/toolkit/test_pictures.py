@@ -212,18 +212,23 @@ def test_a_transposed_slice_can_be_labelled():
 
 def test_the_svg_outline_holds_the_pixels_of_the_mask(tumour_mask):
     tumour_mask[20:23, 17:20] = 0  # A hole, such as a necrotic core.
-    rings = [ring for ring in pictures.outline_path(tumour_mask, most=100).data.split("M") if ring]
-    centres = np.stack(np.meshgrid(np.arange(40) + 0.5, np.arange(48) + 0.5), -1).reshape(-1, 2)
-    inside = np.zeros(len(centres), bool)
-    for ring in rings:
-        points = [tuple(map(float, point.split())) for point in ring.removesuffix("Z").split("L")]
-        inside ^= Polygon(points).contains_points(centres)  # Even-odd, as the report fills it.
-    assert len(rings) == 2
-    np.testing.assert_array_equal(inside.reshape(48, 40), tumour_mask > 0)
+    path = pictures.outline_path(tumour_mask, most=100)
+    assert path.data.count("M") == 2
+    np.testing.assert_array_equal(filled(path.data, tumour_mask.shape), tumour_mask > 0)
 
 
 def test_an_empty_mask_has_no_outline():
     assert pictures.outline_path(np.zeros((5, 5), np.uint8), most=1) == ("", 0)
+
+
+def filled(path, shape):
+    """What a browser fills, even-odd."""
+    centres = np.stack(np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5), -1).reshape(-1, 2)
+    inside = np.zeros(len(centres), bool)
+    for ring in path.removeprefix("M").split("M") if path else ():
+        points = [tuple(map(float, point.split())) for point in ring.removesuffix("Z").split("L")]
+        inside ^= Polygon(points).contains_points(centres)
+    return inside.reshape(shape)
 
 
 def test_of_many_pieces_the_largest_are_outlined_and_the_others_counted():
@@ -231,9 +236,18 @@ def test_of_many_pieces_the_largest_are_outlined_and_the_others_counted():
     mask[2:20, 2:20] = mask[30:34, 30:34] = 1
     mask[25:40:2, 2:20:2] = 1
     path = pictures.outline_path(mask, most=8)
-    rings = [ring for ring in path.data.split("M") if ring]
-    assert [ring.split("L")[0].split()[0][:1] for ring in rings] == ["2", "3"]
+    expected = mask.copy()
+    expected[25:40:2, 2:20:2] = 0
+    np.testing.assert_array_equal(filled(path.data, mask.shape), expected)
     assert path.left_out == 8 * 9
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.6, 0.8])
+def test_whatever_is_left_out_nothing_is_filled_that_is_not_marked(share):
+    mask = np.random.default_rng(1).random((64, 64)) < share
+    path = pictures.outline_path(mask, most=300)
+    assert path.left_out
+    assert not (filled(path.data, mask.shape) & ~mask).any()
 
 
 def test_a_picture_is_shrunk_to_fit_but_never_enlarged():

@@ -78,6 +78,11 @@ def test_a_key_of_the_space_is_given_whole_on_the_command_line(search_file):
         ({"space": {"loss.focal": {"low": -1.0, "high": 1.0}}}, "loss.focal"),
         ({"space": {"model.network": {"choices": ["unet", "vnet"]}}}, "vnet"),
         ({"space": {"training.epochs": {"low": 1, "high": 5}}}, "training.epochs is not to be searched"),
+        ({"space": {"data.image_size": {"choices": [64, 128]}}}, "data.image_size is not to be searched"),
+        ({"space": {"seed": {"low": 1, "high": 5}}}, "seed is not to be searched"),
+        ({"space": {"task": {"choices": ["segment", "enhance"]}}}, "task is not to be searched"),
+        ({"space": {"data.window.slices": {"low": 4.0, "high": 8.0}}}, "data.window.slices=5.48"),
+        ({"set": {"training.epochs": 3}}, "training.epochs follows from the search's name and budget"),
         ({"space": {"data.fold": {"low": 0, "high": 4}}}, "data.fold is not to be searched"),
         ({"space": {}}, "space"),
         ({"set": {"task": "enhance"}}, "only recipes that segment"),
@@ -87,6 +92,28 @@ def test_a_key_of_the_space_is_given_whole_on_the_command_line(search_file):
 )
 def test_a_mistake_is_one_line_that_names_the_key(search_file, more, told):
     assert told in complaint(search_file(**more))
+
+
+def test_the_base_is_no_first_trial_where_only_whole_numbers_are_drawn_and_it_has_none(search_file):
+    space = {"model.dropout": {"low": 0, "high": 1}}
+    with pytest.raises(RecipeError):  # 1 is no dropout
+        load_search(search_file(space=space))
+    space = {"loss.focal": {"low": 0, "high": 9}}
+    assert load_search(search_file(space=space, set={"loss.focal": 2.5})).start is None
+    assert load_search(search_file(space=space, set={"loss.focal": 2.0})).start == {"loss.focal": 2.0}
+
+
+def test_a_number_that_yaml_takes_for_a_text_is_a_number(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "base: tiny\nbudget: {epochs: 1}\nset: {training.learning_rate: 0.001}\n"
+        "space: {training.learning_rate: {choices: [1e-3, 1e-4]}, model.network: {choices: [unet, proposed]}}",
+        encoding="utf-8",
+    )
+    search = load_search(file)
+    assert search.recipe.space["training.learning_rate"].choices == (1e-3, 1e-4)
+    assert search.recipe.space["model.network"].choices == ("unet", "proposed")
+    assert search.start
 
 
 def test_values_that_do_not_go_together_are_named(search_file):

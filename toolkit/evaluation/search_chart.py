@@ -47,7 +47,7 @@ def draw_search(
             _draw_best(axes, trained)
         elif key in logarithmic:
             axes.set_xscale("log")
-        axes.set_xlabel("trial" if key is None else key)
+        axes.set_xlabel("trials in their order" if key is None else key)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[1 + len(keys) :]:

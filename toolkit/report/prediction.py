@@ -127,7 +127,7 @@ def write_case(path: Path, case: PredictedCase, manifest: Mapping[str, Any], ind
         edges=EDGES.get(case.plane, ""),
         still=data_uri(overlay_of_first_slice(case, STILL_PIXELS), ".jpg"),
         picture_size=size,
-        rings_left_out=sum(outline.left_out for layer in drawn for outline in layer.outlines),
+        pieces_left_out=sum(outline.left_out for layer in drawn for outline in layer.outlines),
         is_reduced=len(shown) < len(case.mask) or size != case.mask.shape[1:],
         sizes=_sizes(case),
         measured=_measured(case),

@@ -37,7 +37,7 @@ class Outline:
         name: of the label.
         colour: red, green, blue.
         paths: SVG path data of each slice shown, one unit a pixel of the scan.
-        left_out: rings that are not drawn, in all slices together.
+        left_out: pieces that are not drawn, in all slices together.
     """
 
     name: str

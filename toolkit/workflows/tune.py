@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import RecipeError, ToolkitError, UsageError
+from toolkit.errors import ModelError, RecipeError, StoreError, ToolkitError, UsageError
 from toolkit.files import atomic_path, write_csv, write_json
 from toolkit.interruption import is_interruption, stop_if_interrupted
-from toolkit.recipe_changes import read_mapping
+from toolkit.recipe_files import read_mapping
 from toolkit.search import Search, load_search
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 # A trial is compared with others, and may be given up, at each tenth of its budget.
 STEPS = 10
 FIRST_TRIALS, FIRST_STEPS = 5, 3  # so many are never given up, and none before
-# Attributes of a trial: where its run lies, also when it is gone on with as another trial; and why it can't be trained.
-FOLDER, ERROR = "folder", "error"
+# Attributes of a trial: where its run lies, also when it is gone on with as another trial; how often it was without an
+# epoch; and why it can't be trained.
+FOLDER, FRUITLESS, ERROR = "folder", "fruitless", "error"
+MOST_FRUITLESS = 3
+# What ends a trial, not the search: its values alone are at fault.
+OF_ITS_VALUES = (RecipeError, ModelError, StoreError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class Ended:
 def tune(name: str, data: Path, out: Path, overrides: tuple[str, ...] = ()) -> tuple[Ended, int]:
     """Try recipes of a search until it has had all its trials.
 
-    The first trial is the base itself; then Optuna's TPE sampler (Bergstra et al. 2011) draws. A trial whose best
-    Dice so far is below the median of the others at the same tenth of the budget is given up. Into `out` go
+    The first trial is the base itself, if its values may be drawn; then Optuna's TPE sampler (Bergstra et al. 2011)
+    draws. Once five trials are complete, one whose best Dice so far is below their median at the same tenth of the
+    budget is given up. Into `out` go
     search.yaml, study.db (Optuna's, SQLite), trials/NNN (an ordinary run each; of all but the best without weights),
     trials.csv, tuning.png, best.yaml and manifest.json.
 
@@ -81,18 +87,39 @@ def tune(name: str, data: Path, out: Path, overrides: tuple[str, ...] = ()) -> t
     store.verify()
     store.spans_of(search.base, "val")
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out / "search.yaml") as partial:
-        partial.write_text(search.to_yaml(), encoding="utf-8")
-    study = _open_study(search, out)
-    while len(ended := _ended(study)) < search.recipe.trials:
-        stop_if_interrupted()
-        _run_trial(search, study, store, out)
-        _write(search, study, store, out)
+    with _alone(out):
+        study = _open_study(search, store, out)
+        with atomic_path(out / "search.yaml") as partial:
+            partial.write_text(search.to_yaml(), encoding="utf-8")
+        while True:
+            # Before the first trial, too: a kill may have come between the end of the last one and its tables.
+            if ended := _ended(study):
+                _write(search, ended, store, out)
+                write_json(out / "manifest.json", manifest.content(store=store.index.checksums_sha256))
+            if len(ended) >= search.recipe.trials:
+                break
+            stop_if_interrupted()
+            _run_trial(search, study, store, out)
     best = _best(ended)
     if best is None:
         raise ToolkitError(f"{out / 'trials.csv'}: no trial could be trained; see why in its column state")
-    write_json(out / "manifest.json", manifest.content(store=store.index.checksums_sha256))
     return best, len(ended)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuse a second search in the same folder while one is at work; a kill frees it. Windows has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (out / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{out}: another bts-tune works there; wait for it, or give --out a new folder") from error
+        yield
 
 
 def _refuse_another_search(out: Path, search: Search) -> None:
@@ -106,8 +133,13 @@ def _refuse_another_search(out: Path, search: Search) -> None:
         raise UsageError(f"{out}: was made by another search ({', '.join(changed)} differ); give --out a new folder")
 
 
-def _open_study(search: Search, out: Path) -> Study:
-    """The study, new or as it was left; a trial that was broken off is next."""
+def _open_study(search: Search, store: Store, out: Path) -> Study:
+    """The study, new or as it was left; a trial that was broken off is next.
+
+    Raises:
+        UsageError: it was made on another store, or from a base that has changed since.
+        ToolkitError: it can't be read.
+    """
     import optuna
 
     storage = f"sqlite:///{(out / 'study.db').resolve()}"
@@ -119,18 +151,27 @@ def _open_study(search: Search, out: Path) -> Study:
         raise ToolkitError(
             f"{out / 'study.db'}: not a readable study ({' '.join(str(error).split())[:200]})"
         ) from error
+    facts = {"base": search.base.to_yaml(), "store": store.index.checksums_sha256}
+    for what, value in facts.items():
+        if study.user_attrs.setdefault(what, value) != value:
+            raise UsageError(f"{out}: was made with another {what}; give --out a new folder")
+        study.set_user_attr(what, value)
     # Seeded anew with each start, or it would draw the first trials again.
     study.sampler = optuna.samplers.TPESampler(
         seed=search.recipe.seed + len(study.trials), n_startup_trials=FIRST_TRIALS
     )
     study.pruner = optuna.pruners.MedianPruner(FIRST_TRIALS, FIRST_STEPS)
-    for trial in study.trials:
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            if FOLDER in trial.user_attrs:
-                study.enqueue_trial(trial.params, user_attrs={FOLDER: trial.user_attrs[FOLDER]})
     if not study.trials and search.start:
         study.enqueue_trial(search.start)
+    for trial in study.trials:
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            # What it was given to try is there from the start, what it has drawn itself bit by bit.
+            values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            fruitless = 0 if trial.intermediate_values else trial.user_attrs.get(FRUITLESS, 0) + 1
+            kept = {key: value for key, value in trial.user_attrs.items() if key == FOLDER}
+            if values:
+                study.enqueue_trial(values, user_attrs={**kept, FRUITLESS: fruitless})
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
 
 
@@ -153,12 +194,16 @@ def _run_trial(search: Search, study: Study, store: Store, out: Path) -> None:
     print(f"trial {len(_ended(study)) + 1} of {search.recipe.trials}: {told}", flush=True)
     keras.utils.clear_session()  # as if it were alone: what the trials before left behind would only grow
     run = out / "trials" / folder
+    if trial.user_attrs.get(FRUITLESS, 0) >= MOST_FRUITLESS:
+        trial.set_user_attr(ERROR, f"was broken off {MOST_FRUITLESS} times before an epoch was finished")
+        study.tell(trial, state=TrialState.FAIL)
+        return
     try:
         history = train(search.recipe_of(drawn), store.path, run, resume=True, watch=_reporter(trial))
     except TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
-    except RecipeError as error:
-        trial.set_user_attr(ERROR, str(error))
+    except OF_ITS_VALUES as error:
+        trial.set_user_attr(ERROR, str(error) or type(error).__name__)
         study.tell(trial, state=TrialState.FAIL)
     except ToolkitError as error:
         if error.__cause__ and is_interruption(error.__cause__):
@@ -220,12 +265,11 @@ def _best(ended: list[Ended]) -> Ended | None:
     return max(complete, key=lambda trial: trial.dice or 0.0, default=None)
 
 
-def _write(search: Search, study: Study, store: Store, out: Path) -> None:
+def _write(search: Search, ended: list[Ended], store: Store, out: Path) -> None:
     """Write what is known after a trial, and keep the weights of the best alone."""
     from toolkit.evaluation.search_chart import draw_search
     from toolkit.pictures import save_png
 
-    ended = _ended(study)
     rows = [{"trial": t.folder, "state": t.state, "dice": t.dice, "tenths": t.spent, **t.values} for t in ended]
     write_csv(out / "trials.csv", rows)
     logarithmic = {key for key, values in search.recipe.space.items() if values.log}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import math
 
 import pytest
 import yaml
 
 from toolkit.config import load_recipe
-from toolkit.errors import RecipeError, ToolkitError, UsageError
+from toolkit.errors import ModelError, RecipeError, ToolkitError, UsageError
+from toolkit.search import RangeRecipe
 from toolkit.training import trainer
 from toolkit.workflows.tune import reached, tune
 
@@ -96,7 +98,7 @@ def test_weights_are_kept_of_the_best_alone(acted, search, store, tmp_path):
     best, _ = tune(search, store, tmp_path / "out")
     assert [file.parent.name for file in (tmp_path / "out/trials").glob("*/best.keras")] == [best.folder]
     assert not list((tmp_path / "out/trials").glob("*/last"))
-    names = {"search.yaml", "study.db", "trials", "trials.csv", "tuning.png", "best.yaml", "manifest.json"}
+    names = {"lock", "search.yaml", "study.db", "trials", "trials.csv", "tuning.png", "best.yaml", "manifest.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
@@ -126,6 +128,87 @@ def test_more_trials_go_on_and_none_are_trained_where_all_are_there(acted, searc
     assert not double.calls
     _, ended = tune(search, store, tmp_path / "out", ("trials=14",))
     assert (ended, len(double.calls)) == (14, 2)
+
+
+def test_tables_that_a_kill_left_out_are_written_without_another_trial(acted, search, store, tmp_path):
+    acted()
+    best, _ = tune(search, store, tmp_path / "out", ("trials=3",))
+    before = (tmp_path / "out/trials.csv").read_bytes()
+    for name in ("trials.csv", "tuning.png", "best.yaml", "manifest.json"):
+        (tmp_path / "out" / name).unlink()
+    double = acted()
+    assert tune(search, store, tmp_path / "out", ("trials=3",)) == (best, 3)
+    assert not double.calls
+    assert (tmp_path / "out/trials.csv").read_bytes() == before
+    assert load_recipe(tmp_path / "out/best.yaml").name == "mine"
+
+
+def test_another_store_or_base_needs_another_folder(acted, search, store, make_store, tmp_path):
+    acted()
+    tune(search, store, tmp_path / "out", ("trials=1",))
+    other = make_store(folder="other").path
+    with pytest.raises(UsageError, match="was made with another store; give --out a new folder"):
+        tune(search, other, tmp_path / "out", ("trials=2",))
+    base = tmp_path / "base.yaml"
+    base.write_text("name: mine", encoding="utf-8")
+    tune(search, store, tmp_path / "own", ("trials=1", f"base={base}"))
+    base.write_text("name: mine\nloss: {focal: 3}", encoding="utf-8")
+    with pytest.raises(UsageError, match="was made with another base"):
+        tune(search, store, tmp_path / "own", ("trials=2", f"base={base}"))
+
+
+def test_two_searches_do_not_work_in_one_folder(acted, search, store, tmp_path):
+    acted()
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another bts-tune works there"):
+            tune(search, store, tmp_path / "out")
+
+
+def test_what_is_killed_again_and_again_before_its_first_epoch_is_passed_over(acted, search, store, tmp_path):
+    for _ in range(3):
+        acted(stop_in=(1, 0))
+        with pytest.raises(ToolkitError, match="stopped"):
+            tune(search, store, tmp_path / "out", ("trials=2",))
+    acted()
+    best, ended = tune(search, store, tmp_path / "out", ("trials=2",))
+    first, second = rows(tmp_path / "out")
+    assert first["state"] == "was broken off 3 times before an epoch was finished"
+    assert float(first["training.learning_rate"]) == load_recipe("tiny").training.learning_rate
+    assert (second["state"], best.folder, ended) == ("complete", second["trial"], 2)
+
+
+def test_a_kill_while_values_are_drawn_loses_none_of_them(acted, search, store, tmp_path, monkeypatch):
+    acted()
+    draw, drawn = RangeRecipe.draw, []
+
+    def killed(self, trial, key):
+        drawn.append(key)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RangeRecipe, "draw", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(search, store, tmp_path / "out", ("trials=1",))
+    monkeypatch.setattr(RangeRecipe, "draw", draw)
+    double = acted()
+    tune(search, store, tmp_path / "out", ("trials=1",))
+    assert drawn
+    assert double.calls[0][0].training.learning_rate == load_recipe("tiny").training.learning_rate
+
+
+def test_a_trial_that_needs_what_is_not_there_fails_alone(search, store, tmp_path, monkeypatch):
+    class Lacking(Acted):
+        def __call__(self, recipe, *arguments, **more):
+            if not self.calls:
+                self.calls.append((recipe, None, 0))
+                raise ModelError("efficientnet-b7: its weights are not here")
+            return super().__call__(recipe, *arguments, **more)
+
+    monkeypatch.setattr(trainer, "train", Lacking())
+    _, ended = tune(search, store, tmp_path / "out", ("trials=2",))
+    assert [row["state"] for row in rows(tmp_path / "out")] == ["efficientnet-b7: its weights are not here", "complete"]
+    assert ended == 2
 
 
 def test_another_search_needs_another_folder(acted, search, store, tmp_path):
