@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from toolkit.config import Recipe, load_recipe
+from toolkit.cores import usable_cores
 from toolkit.data.pipeline import WindowSet
 from toolkit.data.store import Store
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image
@@ -72,8 +73,9 @@ def train(network: str, minutes: float, seed: int, peers: Path, windows: dict[st
         np.save(f"{folder}/train_images.npy", images)
         np.save(f"{folder}/train_masks.npy", masks)
         np.save(f"{folder}/val_images.npy", slices_of(windows["val"])[0])
-        options = ["--minutes", str(minutes), "--seed", str(seed), "--folder", folder, "--out", str(out)]
-        subprocess.run([str(peers), str(TRAINER), network, *options], check=True)
+        options = {"minutes": minutes, "seed": seed, "cores": usable_cores(), "folder": folder, "out": out}
+        asked = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        subprocess.run([str(peers), str(TRAINER), network, *asked], check=True)
     return np.load(out / "probability.npy")
 
 

@@ -77,7 +77,7 @@ def predict(
             if (case["unlikeness"] or 0) > 1:
                 typer.echo(
                     f"warning: {case['input']}: is unlike the scans this model has learned from "
-                    f"({case['unlikeness']:.1f}, usual is below 1): another sequence, another scanner, or no head? "
+                    f"({case['unlikeness']:.2f}, usual is below 1): another sequence, another scanner, or no head? "
                     "Its mask may mean nothing",
                     err=True,
                 )

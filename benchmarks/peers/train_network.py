@@ -1,6 +1,6 @@
 """Trains a network of MONAI or nnU-Net on slices, in the way of its library, until its minutes are spent.
 
-    python train_network.py NETWORK --folder DIR --minutes M --seed S --out OUT
+    python train_network.py NETWORK --folder DIR --minutes M --cores C --seed S --out OUT
 
 DIR holds train_images.npy, val_images.npy `(n, height, width)` float32 and train_masks.npy uint8. Writes
 OUT/probability.npy `(n, height, width)` float32 of the validation slices, and OUT/training.json. Batches are of 16
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,13 +172,13 @@ def batches(
             yield torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs])
 
 
-def train(peer: Peer, images: torch.Tensor, masks: torch.Tensor, seconds: float, seed: int) -> int:
-    """Train until so many seconds of CPU time over cores are spent; gives the number of steps."""
-    cores, start = len(os.sched_getaffinity(0)), time.process_time()
+def train(peer: Peer, images: torch.Tensor, masks: torch.Tensor, cpu_seconds: float, seed: int) -> int:
+    """Train until so many seconds of CPU time are spent; gives the number of steps."""
+    start = time.process_time()
     fastest = [group["lr"] for group in peer.optimizer.param_groups]
     peer.network.train()
     for step, (batch, truth) in enumerate(batches(peer, images, masks, seed)):
-        share = (time.process_time() - start) / cores / seconds
+        share = (time.process_time() - start) / cpu_seconds
         if share >= 1:
             return step
         for group, rate in zip(peer.optimizer.param_groups, fastest, strict=True):
@@ -201,9 +200,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--cores", type=float, required=True, help="that may be used; minutes are CPU time over these")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(max(1, round(arguments.cores)))
     torch.manual_seed(arguments.seed)
     np.random.seed(arguments.seed)
     read = {name: np.load(arguments.folder / f"{name}.npy") for name in ("train_images", "train_masks", "val_images")}
@@ -211,7 +211,10 @@ def main() -> None:
     peer = nnunet_peer(size) if arguments.network == "nnunet_2d" else monai_peer(arguments.network, arguments.seed)
     tensors = {name: torch.from_numpy(values)[:, None].float() for name, values in read.items()}
     images = peer.normalise(tensors["train_images"])
-    steps = train(peer, images, tensors["train_masks"], 60 * arguments.minutes, arguments.seed)
+    if len(images) < BATCH:
+        raise SystemExit(f"{arguments.folder}: has {len(images)} slices to learn from, a batch has {BATCH}")
+    cpu_seconds = 60 * arguments.minutes * arguments.cores
+    steps = train(peer, images, tensors["train_masks"], cpu_seconds, arguments.seed)
     peer.network.eval()
     with torch.inference_mode():
         parts = [peer.predict(part) for part in peer.normalise(tensors["val_images"]).split(BATCH)]

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK
 import yaml
 
+from toolkit.models.model_file import read_info
 from toolkit.workflows.phantom_scan import write_phantom_scan
 
 pytestmark = pytest.mark.end_to_end
@@ -59,6 +60,7 @@ def test_a_run_leaves_what_the_design_names(unbroken):
     assert manifest["seed"] == 1
     assert manifest["packages"]["keras"]
     assert json.loads((unbroken / "metrics.json").read_text())["synthetic"] is True
+    assert read_info(unbroken / "best.keras").familiarity is not None
     assert not list(unbroken.rglob(".partial-*"))
 
 
@@ -90,6 +92,7 @@ def test_killed_in_the_middle_of_an_epoch_then_resumed(tmp_path, command, run_co
     code, _, err = run_command("train", *arguments, "--out", run, "--resume")
     assert code == 0, err
     assert rows(run)[: len(finished)] == finished
+    assert read_info(run / "best.keras") == read_info(unbroken / "best.keras")
     assert not list(run.rglob(".partial-*"))
     resumed, whole = (np.array(rows(path)[1:], float) for path in (run, unbroken))
     assert resumed.shape == whole.shape

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.data.grid import resize_planes
 from toolkit.data.intensity import HEAD_LEVEL, intensity_range, normalise
@@ -41,14 +41,24 @@ class Familiarity(BaseModel):
     covariance: tuple[tuple[Finite, ...], ...]
     usual: float = Field(gt=0, allow_inf_nan=False)
 
-    def unlikeness(self, images: np.ndarray, present: Sequence[bool] | None = None) -> float:
+    @model_validator(mode="after")
+    def _square(self) -> Familiarity:
+        if any(len(row) != len(self.mean) for row in (*self.covariance, self.covariance)):
+            raise ValueError("familiarity: mean and covariance are of different lengths")
+        return self
+
+    def unlikeness(
+        self, images: np.ndarray, value_range: np.ndarray | None = None, present: Sequence[bool] | None = None
+    ) -> float:
         """How unlike the training scans a case is: 1 as the most unusual twentieth of them, more is more unlike.
 
         Args:
             images: `(slices, height, width, modalities)`, one case, values as stored.
+            value_range: `(modalities, 2)` of the case, where it is known already.
             present: `(modalities,)`, which of them the case has; None: all.
         """
-        return self._distance(case_brightness(images, intensity_range(images)), present) / self.usual
+        limits = intensity_range(images) if value_range is None else value_range
+        return self._distance(case_brightness(images, limits), present) / self.usual
 
     def _distance(self, features: np.ndarray, present: Sequence[bool] | None) -> float:
         """Mahalanobis distance by the root of the number of features, median over slices; of the modalities present."""

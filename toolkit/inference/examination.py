@@ -18,7 +18,9 @@ EXPLANATION = (ATTENTION, GRAD_CAM)
 MOST_DISAGREEMENT = 0.5
 
 
-def examine(predictor: Predictor, case: Case, shown: int = 0, explain: bool = False) -> Answer:
+def examine(
+    predictor: Predictor, case: Case, shown: int = 0, explain: bool = False, value_range: np.ndarray | None = None
+) -> Answer:
     """Ask a model about a case. What is kept of a slice is bytes a pixel, so that long volumes fit into memory.
 
     Args:
@@ -26,6 +28,7 @@ def examine(predictor: Predictor, case: Case, shown: int = 0, explain: bool = Fa
         case: `images` as stored, `spacing_mm` where known.
         shown: which modality the enhanced image is kept of.
         explain: also ask for attention and Grad-CAM, as far as the network has them.
+        value_range: `(modalities, 2)` of the case, where it is known already.
 
     Raises:
         ModelError: the case does not fit the model, the model can't be run, or it can't be explained.
@@ -36,7 +39,7 @@ def examine(predictor: Predictor, case: Case, shown: int = 0, explain: bool = Fa
         # A network without gates has no attention to show, but any network in Keras has a Grad-CAM.
         wanted += [GRAD_CAM, *(predictor.shows & {ATTENTION})]
     notes = _Notes(predictor, case.images.shape[:3], shown)
-    for index, opinions in enumerate(predictor.stream(case.images, spacing_mm=case.spacing_mm, wanted=wanted)):
+    for index, opinions in enumerate(predictor.stream(case.images, value_range, case.spacing_mm, wanted)):
         notes.take(index, opinions)
     return notes.answer(case.spacing_mm)
 

@@ -228,12 +228,14 @@ class Predictor:
 
 
 def _joint_info(infos: list[ModelInfo]) -> ModelInfo:
-    """What the first says, but for whom any of them has learned from."""
+    """What the first says, but for whom any of them has learned from; and what training scans are like, says the first
+    that knows."""
     groups = {group for info in infos for group in info.training_patient_groups}
     return infos[0].model_copy(
         update={
             "training_patient_groups": tuple(sorted(groups)),
             "synthetic_data": any(info.synthetic_data for info in infos),
+            "familiarity": next((info.familiarity for info in infos if info.familiarity), None),
         }
     )
 

@@ -26,7 +26,10 @@ class Interpolated(keras.layers.Layer):
 
     def call(self, slices: Any) -> Any:
         """The mark of each slice."""
+        n_slices = slices.shape[1]
         x = ops.cast(slices, "float32")[:, :, ::GRID, ::GRID]
+        if n_slices < 3:  # nothing lies between two others
+            return ops.zeros_like(ops.reshape(x[:, :, :1, :1, :1], (-1, 1, 1, 1)), dtype=self.compute_dtype)
         before, own, behind = x[:, :-2], x[:, 1:-1], x[:, 2:]
         bend, change = _mean(before - 2.0 * own + behind), _mean(behind - before)
         marks = ops.cast(bend < BEND * change, self.compute_dtype)

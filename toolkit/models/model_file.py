@@ -14,11 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit import __version__, layers
 from toolkit.config import Recipe
-from toolkit.data.familiarity import Familiarity
+from toolkit.data.familiarity import FEATURES, Familiarity
 from toolkit.errors import ModelError
 from toolkit.files import atomic_path
 
@@ -86,6 +86,12 @@ class ModelInfo(BaseModel):
     offsets: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     familiarity: Familiarity | None = None
     version: str = __version__
+
+    @model_validator(mode="after")
+    def _familiar_in_all_modalities(self) -> ModelInfo:
+        if self.familiarity and len(self.familiarity.mean) != FEATURES * len(self.modalities):
+            raise ValueError("familiarity: is of other modalities")
+        return self
 
     @property
     def mask_labels(self) -> dict[str, int]:

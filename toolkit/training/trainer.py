@@ -22,6 +22,7 @@ from toolkit.models.initial_weights import draw_initial_weights
 from toolkit.models.model_file import ModelInfo, read_info, save_model
 from toolkit.models.segmenter import build_segmenter
 from toolkit.models.transfer import take_over
+from toolkit.progress import track
 from toolkit.restoration import PeakSignalToNoise, RestorationLoss
 from toolkit.training.budget import Budget, TrainingClock
 from toolkit.training.callbacks import Bookkeeper, Interruptible, Progress, Watch, Watched, best_row
@@ -31,7 +32,7 @@ from toolkit.training.state import FILE as STATE
 from toolkit.training.state import load_state
 from toolkit.training.tensorboard import EnhancerLog, SegmenterLog
 
-MOST_CASES = 500  # from which it is told what training scans are like
+MOST_CASES = 200  # from which it is told what training scans are like
 MOST_EPOCHS = 10**6  # of a run by the clock
 
 
@@ -71,10 +72,13 @@ def train(
     history, seconds = load_state(run / "last", model) if (run / "last" / STATE).is_file() else ([], 0.0)
     if history:
         _check_same_data(run, info)
+        familiarity = read_info(run / "best.keras").familiarity
         write_csv(run / "history.csv", history)
     else:
         _take_over_weights(model, recipe, store)
         save_recipe(run, recipe)
+        familiarity = training_familiarity(store, store.spans_of(recipe, "train")) if recipe.task == "segment" else None
+    info = info.model_copy(update={"familiarity": familiarity})
     clock = TrainingClock(seconds)
     bookkeeper = Bookkeeper(
         run,
@@ -162,16 +166,15 @@ def _model_info(recipe: Recipe, store: Store) -> ModelInfo:
         data_checksums_sha256=store.index.checksums_sha256,
         training_patient_groups=tuple(sorted({span.case.patient_group for span in training})),
         synthetic_data=store.index.synthetic,
-        familiarity=training_familiarity(store, training) if recipe.task == "segment" else None,
     )
 
 
 def training_familiarity(store: Store, training: list[Span]) -> Familiarity | None:
     """What the training scans are like, told from some hundreds of them; None where none has all modalities."""
     complete = [span for span in training if all(span.case.present)]
+    chosen = [complete[index] for index in evenly_spread(len(complete), MOST_CASES)] if complete else []
     features = []
-    for index in evenly_spread(len(complete), MOST_CASES) if complete else ():
-        span = complete[index]
+    for span in track(chosen, "Looking at the training scans", len(chosen)):
         images, _ = store.read(span.case, span.start + evenly_spread(span.n_slices, MOST_SLICES))
         features.append(case_brightness(images, np.array(span.case.intensity_range)))
     return fit_familiarity(features) if features else None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from toolkit.case_pictures import map_picture
 from toolkit.data.case import Case
 from toolkit.data.intensity import intensity_range
@@ -113,30 +115,33 @@ class CasePredictor:
         try:
             scan = read_scan(files, self._predictor.info.modalities, self._settings.spacing_mm)
             checksums = file_checksums(files.all_files)
-            answer = self._answer(checksums, scan.case)
+            limits = intensity_range(scan.case.images)
+            answer = self._answer(checksums, scan.case, limits)
         except (ServerError, OutputError):
             raise
         except ToolkitError as error:
             return CaseRow(name, files.title, str(error))
         info, settings = self._predictor.info, self._settings
         written = write_mask(scan, answer.mask, settings.out, name, info.mask_labels)
-        predicted = self._predicted(scan, name, answer, written)
+        predicted = self._predicted(scan, name, answer, written, limits)
         save_png(predicted.overlay_path, overlay_picture(predicted))
         predicted = replace(predicted, map_paths=self._write_maps(scan, predicted))
         summary = _summary(scan, answer, predicted, written)
         return CaseRow(name, files.title, None, summary, self._report(predicted), checksums)
 
-    def _answer(self, checksums: dict[str, str], case: Case) -> Answer:
+    def _answer(self, checksums: dict[str, str], case: Case, limits: np.ndarray) -> Answer:
         """What the model says, or has said in a run that was broken off."""
         answer = self._unfinished.find(checksums)
         if answer is None:
-            answer = examine(self._predictor, case, shown_modality(case), self._settings.explain)
+            answer = examine(self._predictor, case, shown_modality(case), self._settings.explain, limits)
             self._unfinished.keep(checksums, answer)
         return answer
 
-    def _predicted(self, scan: Scan, name: str, answer: Answer, written: WrittenMask) -> PredictedCase:
+    def _predicted(
+        self, scan: Scan, name: str, answer: Answer, written: WrittenMask, limits: np.ndarray
+    ) -> PredictedCase:
         case, info, shown = scan.case, self._predictor.info, shown_modality(scan.case)
-        low, high = intensity_range(case.images[..., shown : shown + 1])[0].tolist()
+        low, high = limits[shown].tolist()
         middle = head_middle(case.images[..., shown], (low, high), scan.patient_affine)
         return PredictedCase(
             name=name,
@@ -159,9 +164,14 @@ class CasePredictor:
             maps={name: values for name in MAPS if (values := getattr(answer, name)) is not None},
             enhanced=answer.enhanced,
             uncertainty_score=answer.review_score,
-            unlikeness=info.familiarity.unlikeness(case.images, case.present) if info.familiarity else None,
+            unlikeness=self._unlikeness(case, limits),
             synthetic=case.synthetic,
         )
+
+    def _unlikeness(self, case: Case, limits: np.ndarray) -> float | None:
+        """Rounded before anybody compares it with 1, so that all say the same."""
+        familiarity = self._predictor.info.familiarity
+        return round(familiarity.unlikeness(case.images, limits, case.present), 2) if familiarity else None
 
     def _write_maps(self, scan: Scan, case: PredictedCase) -> dict[str, Path]:
         """Maps that were asked for as files, each with its picture over the scan; the paths of the former."""
@@ -199,7 +209,7 @@ def _summary(scan: Scan, answer: Answer, predicted: PredictedCase, written: Writ
         "spacing_mm": case.spacing_mm or "unknown",
         "spacing_is_placeholder": scan.spacing_is_placeholder,
         "review_score": round(answer.review_score, DECIMALS),
-        "unlikeness": None if predicted.unlikeness is None else round(predicted.unlikeness, 2),
+        "unlikeness": predicted.unlikeness,
         "highest_probability": round(float(answer.highest_probability.max()), DECIMALS),
         **predicted.measures,
     }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
+from tests.small_models import small_info
 from toolkit.data.familiarity import (
     FEATURES,
     MOST_SLICES,
@@ -83,11 +84,21 @@ def test_modalities_that_are_missing_have_no_say(heads):
     first = fit_familiarity([brightness(images) for images in heads[:48]])
     lacking = np.concatenate([heads[50], np.zeros_like(heads[50])], axis=-1)
     distances = [
-        f * g.usual for f, g in ((both.unlikeness(lacking, (True, False)), both), (first.unlikeness(heads[50]), first))
+        f * g.usual
+        for f, g in ((both.unlikeness(lacking, None, (True, False)), both), (first.unlikeness(heads[50]), first))
     ]
     assert distances[0] == pytest.approx(distances[1])
     assert both.unlikeness(lacking) > 1
-    assert both.unlikeness(lacking, (False, False)) == 0
+    assert both.unlikeness(lacking, present=(False, False)) == 0
+
+
+def test_a_damaged_distribution_is_refused(fitted):
+    values = fitted.model_dump()
+    with pytest.raises(ValueError, match="of different lengths"):
+        Familiarity.model_validate(values | {"mean": values["mean"][:-1]})
+    with pytest.raises(ValueError, match="of other modalities"):
+        small_info(modalities=("t1c", "t2f"), familiarity=fitted)
+    assert small_info(familiarity=fitted).familiarity == fitted
 
 
 def test_it_survives_json(fitted, heads):

@@ -33,6 +33,12 @@ def test_copies_of_one_slice_are_not_interpolated():
     assert not marks(np.repeat(RNG.random((2, 1, 16, 16, 1)).astype(np.float32), 4, axis=1)).any()
 
 
+@pytest.mark.parametrize("n_slices", [1, 2])
+def test_in_a_window_of_one_or_two_none_lies_between_others(n_slices):
+    slices = RNG.random((3, n_slices, 16, 16, 1)).astype(np.float32)
+    assert marks(slices).tolist() == [[0] * n_slices] * 3
+
+
 def test_each_window_is_judged_by_itself():
     slices = RNG.random((2, 3, 16, 16, 1)).astype(np.float32)
     slices[1, 1] = (slices[1, 0] + slices[1, 2]) / 2
