@@ -43,6 +43,10 @@ class SliceSteps(keras.layers.Layer):
     def call(self, slices: Any) -> Any:
         """Steps of each cell."""
         _, n_slices, height, width, channels = slices.shape
+        sides = 1 + self.both
+        if n_slices == 1:
+            cells = slices[:, 0, :: self.cell, :: self.cell]
+            return ops.zeros_like(ops.repeat(cells, GROUPS * sides, axis=-1))
         flat = ops.reshape(slices, (-1, height, width, channels))
         blocks = ops.average_pool(ops.maximum(flat, 0.0), BLOCK, strides=BLOCK, padding="valid")
         blocks = ops.reshape(blocks, (-1, n_slices, *blocks.shape[1:]))
@@ -54,8 +58,7 @@ class SliceSteps(keras.layers.Layer):
         of_cells = [common * ops.tanh((differences - step) / BEND), agreeing]
         joined = ops.concatenate([self._cells(values) for values in spread + of_cells], axis=-1)
         padded = ops.pad(joined, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
-        sides = [padded[:, :-1], padded[:, 1:]] if self.both else [padded[:, :-1]]
-        read = ops.concatenate(sides, axis=-1)
+        read = ops.concatenate([padded[:, :-1], padded[:, 1:]][:sides], axis=-1)
         return ops.reshape(read, (-1, *read.shape[2:]))
 
     def _agreed(self, differences: Any, common: Any) -> tuple[Any, Any]:

@@ -81,6 +81,13 @@ def test_it_says_how_much_agrees_and_how_much_is_tissue():
     assert np.abs(difference[2:]).max() < 0.2
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_a_lone_slice_has_no_steps(both):
+    read = steps(RNG.random((2, 1, 16, 8, 3)).astype(np.float32), both)
+    assert read.shape == (2, 2, 1, 1 + both, GROUPS, 3)
+    assert not read.any()
+
+
 def test_shapes_are_known_before_there_are_numbers():
     slices = keras.Input((4, 16, 32, 3))
     assert SliceSteps(CELL, both=True)(slices).shape == (None, 2, 4, 30)
