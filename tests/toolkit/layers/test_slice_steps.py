@@ -84,7 +84,7 @@ def test_it_says_how_much_agrees_and_how_much_is_tissue():
 @pytest.mark.parametrize("both", [True, False])
 def test_a_lone_slice_has_no_steps(both):
     read = steps(RNG.random((2, 1, 16, 8, 3)).astype(np.float32), both)
-    assert read.shape == (2, 2, 1, 1 + both, GROUPS, 3)
+    assert read.shape == (2, 1, 2, 1, 1 + both, GROUPS, 3)
     assert not read.any()
 
 
