@@ -56,9 +56,8 @@ def tune(name: str, data: Path, out: Path, overrides: tuple[str, ...] = ()) -> t
 
     The first trial is the base itself, if its values may be drawn; then Optuna's TPE sampler (Bergstra et al. 2011)
     draws. Once five trials are complete, one whose best Dice so far is below their median at the same tenth of the
-    budget is given up. Into `out` go
-    search.yaml, study.db (Optuna's, SQLite), trials/NNN (an ordinary run each; of all but the best without weights),
-    trials.csv, tuning.png, best.yaml and manifest.json.
+    budget is given up. Into `out` go search.yaml, study.db (Optuna's, SQLite), trials/NNN (an ordinary run each; of
+    all but the best without weights), trials.csv, tuning.png, best.yaml and manifest.json.
 
     Args:
         name: YAML file, or the name of a search that ships.
