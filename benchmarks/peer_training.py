@@ -1,7 +1,7 @@
 """Networks of MONAI and nnU-Net, trained on a fold for as long as ours, and judged by the same code.
 
-    python benchmarks/peer_training.py STORE --network flexible_unet --fold 0 --minutes 20 --peers PYTHON --out DIR
-    python benchmarks/peer_training.py STORE --network ... --against RUN
+    python benchmarks/peer_training.py STORE --network flexible_unet --fold 0 --minutes 20 --peers PYTHON \
+        [--against RUN] --out DIR
 
 STORE is a store of one modality; PYTHON the interpreter that has benchmarks/peers/requirements.txt. What they get is
 what the recipe `figshare` gives its network: slices of the training part at 128 px, brought to 0-1. Augmentation,
@@ -28,10 +28,11 @@ from toolkit.config import Recipe, load_recipe
 from toolkit.cores import usable_cores
 from toolkit.data.pipeline import WindowSet
 from toolkit.data.store import Store
+from toolkit.evaluation.comparison import paired_test, patient_dice, picture_scores
 from toolkit.evaluation.evaluator import CaseResult, evaluate_cases, read_per_image
-from toolkit.evaluation.statistics import bootstrap_interval
 from toolkit.files import write_json
 from toolkit.manifest import Manifest
+from toolkit.workflows.evaluate import case_result
 
 NETWORKS = ("flexible_unet", "attention_unet", "nnunet_2d")
 TRAINER = Path(__file__).parent / "peers" / "train_network.py"
@@ -52,17 +53,7 @@ def results(store: Store, windows: WindowSet, probability: np.ndarray) -> Iterat
         span, grid, _ = next(its)
         own = grid.back(probability[first : first + span.n_slices, ..., None])[..., 0]
         _, mask = store.read(span.case, range(span.start, span.stop))
-        yield CaseResult(
-            case=span.case.case,
-            patient=span.case.patient,
-            patient_group=span.case.patient_group,
-            tumour_type=span.case.tumour_type,
-            plane=span.case.plane,
-            slice_names=tuple(span.case.slice_names[span.start : span.stop]),
-            truth=mask > 0,
-            prediction=own >= THRESHOLD,
-            synthetic=store.index.synthetic,
-        )
+        yield case_result(span, mask > 0, own >= THRESHOLD)
         first += span.n_slices
 
 
@@ -79,26 +70,25 @@ def train(network: str, minutes: float, seed: int, peers: Path, windows: dict[st
     return np.load(out / "probability.npy")
 
 
-def patient_means(per_image: Path) -> dict[str, float]:
-    """Mean Dice of the pictures of each patient group."""
-    dice: dict[str, list[float]] = {}
-    for row in read_per_image(per_image):
-        dice.setdefault(row["patient_group"], []).append(row["dice"])
-    return {group: float(np.mean(values)) for group, values in dice.items()}
+def difference(ours: Path, theirs: Path) -> dict[str, object]:
+    """Ours minus theirs, see `toolkit.evaluation.comparison.paired_test`.
 
-
-def difference(ours: Path, theirs: Path, seed: int) -> dict[str, object]:
-    """Mean over patient groups of ours minus theirs, with its 95 % interval.
+    Args:
+        ours: per_image.csv of our run.
+        theirs: that of a peer.
 
     Raises:
         SystemExit: they were judged on different patients.
     """
-    mine, other = patient_means(ours), patient_means(theirs)
+    mine, other = (patient_dice(picture_scores(read_per_image(file))) for file in (ours, theirs))
     if mine.keys() != other.keys():
         raise SystemExit(f"{ours} and {theirs} are of different patients")
-    values = [mine[group] - other[group] for group in mine]
-    low, high = bootstrap_interval(values, list(mine), seed)
-    return {"ours_minus_theirs": float(np.mean(values)), "confidence_95": [low, high], "n_patient_groups": len(mine)}
+    test = paired_test(mine, other)
+    return {
+        "ours_minus_theirs": test["difference"],
+        "confidence_95": [test["difference_low"], test["difference_high"]],
+        "n_patient_groups": len(mine),
+    }
 
 
 def main() -> None:
@@ -132,7 +122,7 @@ def main() -> None:
     write_json(arguments.out / "manifest.json", manifest.content(store=store.index.checksums_sha256))
     print(f"{arguments.network}, fold {arguments.fold}: Dice {metrics['per_image_mean']['dice']:.3f}")
     if arguments.against:
-        compared = difference(arguments.against / "per_image.csv", arguments.out / "per_image.csv", arguments.seed)
+        compared = difference(arguments.against / "per_image.csv", arguments.out / "per_image.csv")
         write_json(arguments.out / "difference.json", compared)
         print(compared)
 

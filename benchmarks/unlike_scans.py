@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 from toolkit.config import load_recipe
-from toolkit.data.familiarity import Familiarity
+from toolkit.data.familiarity import Familiarity, training_familiarity
 from toolkit.data.store import Span, Store
+from toolkit.evaluation.review import ranked_pairs
+from toolkit.evaluation.statistics import with_intervals
 from toolkit.files import write_csv
 from toolkit.progress import track
-from toolkit.training.trainer import training_familiarity
 
-SEED, RESAMPLES = 1, 2000
+SEED = 1
 
 
 class Score(NamedTuple):
@@ -50,32 +50,6 @@ def scores(fitted: Familiarity, store: Store, spans: list[Span], name: str) -> I
                 yield Score(f"{name} {modality}, slices {shows}", group, fitted.unlikeness(image[None]))
 
 
-def auc(familiar: np.ndarray, others: np.ndarray) -> float:
-    """Chance that one of the others is more unlike than one of the familiar (Mann and Whitney 1947)."""
-    ranks = rankdata(np.concatenate([familiar, others]))[len(familiar) :]
-    return float((ranks.sum() - len(others) * (len(others) + 1) / 2) / (len(familiar) * len(others)))
-
-
-def interval(familiar: list[Score], others: list[Score]) -> tuple[float, float]:
-    """95 % interval of the AUC, patients of either drawn again."""
-    rng = np.random.default_rng(SEED)
-    groups = [by_group(scores) for scores in (familiar, others)]
-    drawn = [
-        [np.concatenate([its[i] for i in rng.integers(len(its), size=len(its))]) for its in groups]
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile([auc(*pair) for pair in drawn], [2.5, 97.5])
-    return float(low), float(high)
-
-
-def by_group(scores: list[Score]) -> list[np.ndarray]:
-    """Unlikeness of each patient group's scans."""
-    groups: dict[str, list[float]] = {}
-    for score in scores:
-        groups.setdefault(score.group, []).append(score.unlikeness)
-    return [np.array(values) for values in groups.values()]
-
-
 def table(all_scores: list[Score], own: str) -> Iterator[dict[str, Any]]:
     """A row a kind; cases are compared with familiar cases, slices with familiar slices."""
     kinds = {score.kind: [s for s in all_scores if s.kind == score.kind] for score in all_scores}
@@ -84,13 +58,16 @@ def table(all_scores: list[Score], own: str) -> Iterator[dict[str, Any]]:
         for what in ("cases", "slices with a tumour")
     )
     for kind, its in kinds.items():
-        reference = cases if kind.endswith("cases") else slices
-        values = np.array([score.unlikeness for score in its])
+        familiar = cases if kind.endswith("cases") else slices
         row: dict[str, Any] = {"scans": kind, "n": len(its), "patients": len({score.group for score in its})}
-        row["warned_of"] = float((values > 1).mean())
-        if its is not reference:
-            low, high = interval(reference, its)
-            row |= {"auc": auc(np.array([s.unlikeness for s in reference]), values), "auc_low": low, "auc_high": high}
+        row["warned_of"] = float(np.mean([score.unlikeness > 1 for score in its]))
+        if its is not familiar:
+            both = [*familiar, *its]
+            unlike = [number >= len(familiar) for number in range(len(both))]
+            pairs = ranked_pairs([score.unlikeness for score in both], unlike, [score.group for score in both])
+            found = with_intervals(lambda draws, pairs=pairs: {"auc": pairs.auc(draws)}, len(pairs.n_low), SEED)
+            row["auc"] = found["auc"]
+            row["auc_low"], row["auc_high"] = found["auc_95"]
         yield {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
 
 

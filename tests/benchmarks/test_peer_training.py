@@ -11,6 +11,7 @@ from toolkit.data.pipeline import WindowSet
 from toolkit.data.sources.phantom import phantom_cases
 from toolkit.data.store import Store
 from toolkit.data.store_writer import StoreWriter
+from toolkit.evaluation.comparison import COLUMNS
 from toolkit.evaluation.evaluator import evaluate_cases
 
 
@@ -51,21 +52,21 @@ def test_masks_of_other_cases_would_be_seen(store, windows, tmp_path):
 
 
 def write(path, dice):
-    rows = [
-        f"case,{group},{group},,axial,tumour,{number},{value}"
-        for group, values in dice.items()
-        for number, value in enumerate(values)
-    ]
-    path.write_text(
-        "case,patient,patient_group,tumour_type,plane,label,slice,dice\n" + "\n".join(rows), encoding="utf-8"
-    )
+    metrics = [metric for metric in COLUMNS.values() if metric != "dice"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, ["case", "patient_group", "label", "slice", "dice", *metrics], restval=0.5)
+        table.writeheader()
+        for group, values in dice.items():
+            for number, value in enumerate(values):
+                row = {"case": group, "patient_group": group, "label": "tumour", "slice": number, "dice": value}
+                table.writerow(row)
     return path
 
 
 def test_the_difference_is_a_mean_over_patients_not_over_pictures(tmp_path):
     ours = write(tmp_path / "ours.csv", {"a": [0.9, 0.9, 0.9], "b": [0.5]})
     theirs = write(tmp_path / "theirs.csv", {"a": [0.8, 0.8, 0.8], "b": [0.2]})
-    told = difference(ours, theirs, 1)
+    told = difference(ours, theirs)
     assert told["ours_minus_theirs"] == pytest.approx(0.2)  # (0.1 + 0.3) / 2
     assert told["confidence_95"] == pytest.approx([0.1, 0.3])
     assert told["n_patient_groups"] == 2
@@ -73,4 +74,4 @@ def test_the_difference_is_a_mean_over_patients_not_over_pictures(tmp_path):
 
 def test_other_patients_are_refused(tmp_path):
     with pytest.raises(SystemExit, match="different patients"):
-        difference(write(tmp_path / "a.csv", {"a": [1.0]}), write(tmp_path / "b.csv", {"b": [1.0]}), 1)
+        difference(write(tmp_path / "a.csv", {"a": [1.0]}), write(tmp_path / "b.csv", {"b": [1.0]}))

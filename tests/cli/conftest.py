@@ -49,6 +49,26 @@ def run_command(command):
 
 
 @pytest.fixture(scope="session")
+def phantom_store(tmp_path_factory, run_here) -> Path:
+    """A small store of 14 phantoms, only read."""
+    out = tmp_path_factory.mktemp("stores") / "phantom"
+    code, _, err = run_here("prepare", "phantom", "--out", out, "--patients", 14, "--size", 32)
+    assert code == 0, err
+    return out
+
+
+@pytest.fixture(scope="session")
+def plainest_network() -> dict[str, object]:
+    """Changes of a recipe with which most of the time goes into preparing graphs, not into training."""
+    return {
+        "model.network": "unet",
+        "model.filters": 2,
+        "model.enhancer.kind": "none",
+        "model.encoder_weights": "none",
+    }
+
+
+@pytest.fixture(scope="session")
 def run_here():
     """As `run_command`, without a process that loads TensorFlow again; of stderr it sees Python's part alone."""
 

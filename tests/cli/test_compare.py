@@ -20,28 +20,18 @@ RUNS = ("proposed-seed1", "gated-seed1", "proposed-seed2", "gated-seed2")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, run_here) -> Path:
-    out = tmp_path_factory.mktemp("stores") / "phantom"
-    code, _, err = run_here("prepare", "phantom", "--out", out, "--patients", 14, "--size", 32)
-    assert code == 0, err
-    return out
+def store(phantom_store) -> Path:
+    return phantom_store
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory) -> Path:
+def recipe(tmp_path_factory, plainest_network) -> Path:
     file = tmp_path_factory.mktemp("recipes") / "small.yaml"
-    # The plainest network: most of the time goes into preparing graphs, not into training.
-    small = {
-        "model.network": "unet",
-        "model.filters": 2,
-        "model.enhancer.kind": "none",
-        "model.encoder_weights": "none",
-    }
     variants = {
         "proposed": {"label": "Proposed", "paper": "proposed"},
         "gated": {"label": "with gates", "set": {"model.network": "attention_unet"}},
     }
-    values = {"name": "small", "base": "tiny", "set": small, "budget": {"epochs": 1}, "seeds": [1, 2]}
+    values = {"name": "small", "base": "tiny", "set": plainest_network, "budget": {"epochs": 1}, "seeds": [1, 2]}
     values |= {"reference": "proposed", "variants": variants}
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return file

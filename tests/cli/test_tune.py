@@ -18,23 +18,21 @@ pytestmark = pytest.mark.end_to_end
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, run_here) -> Path:
-    out = tmp_path_factory.mktemp("stores") / "phantom"
-    code, _, err = run_here("prepare", "phantom", "--out", out, "--patients", 14, "--size", 32)
-    assert code == 0, err
-    return out
+def store(phantom_store) -> Path:
+    return phantom_store
 
 
 @pytest.fixture(scope="module")
-def search(tmp_path_factory) -> Path:
-    small = {
-        "model.network": "unet",
-        "model.filters": 2,
-        "model.enhancer.kind": "none",
-        "model.encoder_weights": "none",
-    }
+def search(tmp_path_factory, plainest_network) -> Path:
     space = {"training.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "model.dropout": {"choices": [0, 0.5]}}
-    values = {"name": "found", "base": "tiny", "set": small, "budget": {"epochs": 2}, "trials": 3, "space": space}
+    values = {
+        "name": "found",
+        "base": "tiny",
+        "set": plainest_network,
+        "budget": {"epochs": 2},
+        "trials": 3,
+        "space": space,
+    }
     file = tmp_path_factory.mktemp("searches") / "small.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return file

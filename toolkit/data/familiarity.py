@@ -7,19 +7,25 @@ others may be marked wrongly all the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.data.grid import resize_planes
 from toolkit.data.intensity import HEAD_LEVEL, intensity_range, normalise
+from toolkit.progress import track
+from toolkit.spread import evenly_spread
+
+if TYPE_CHECKING:
+    from toolkit.data.store import Span, Store
 
 SIDE = 64  # slices are looked at in so many pixels: what is finer is noise, and sharper in some scans than in others
 QUANTILES = np.linspace(0.02, 0.98, 17)
 FEATURES = len(QUANTILES) + 1  # of a modality
 LEAST_PIXELS = 20
 MOST_SLICES = 64  # of a case
+MOST_CASES = 200  # from which it is told what training scans are like
 # Of the training cases, as many as are called unusual.
 UNUSUAL_PERCENT = 5
 RIDGE, LEAST_VARIANCE = 1e-2, 1e-4
@@ -71,6 +77,17 @@ class Familiarity(BaseModel):
         return float(np.median(np.sqrt(np.maximum(squares, 0) / known.sum())))
 
 
+def training_familiarity(store: Store, training: list[Span]) -> Familiarity | None:
+    """What the training scans are like, told from some hundreds of them; None where none has all modalities."""
+    complete = [span for span in training if all(span.case.present)]
+    chosen = [complete[index] for index in evenly_spread(len(complete), MOST_CASES)] if complete else []
+    features = []
+    for span in track(chosen, "Looking at the training scans", len(chosen)):
+        images, _ = store.read(span.case, span.start + evenly_spread(span.n_slices, MOST_SLICES))
+        features.append(case_brightness(images, np.array(span.case.intensity_range)))
+    return fit_familiarity(features) if features else None
+
+
 def fit_familiarity(features: Sequence[np.ndarray]) -> Familiarity:
     """The distribution of the slices of training cases.
 
@@ -99,11 +116,6 @@ def case_brightness(images: np.ndarray, value_range: np.ndarray) -> np.ndarray:
     """
     chosen = evenly_spread(len(images), MOST_SLICES)
     return np.stack([head_brightness(normalise(images[index], value_range)) for index in chosen])
-
-
-def evenly_spread(n_all: int, most: int) -> np.ndarray:
-    """At most so many of the indices 0 to `n_all - 1`, evenly spread, with both ends."""
-    return np.unique(np.linspace(0, n_all - 1, min(n_all, most)).round().astype(int))
 
 
 def head_brightness(image: np.ndarray) -> np.ndarray:

@@ -153,11 +153,12 @@ def patient_dice(scores: Scores) -> dict[str, float]:
 
 def scores_of(runs: Sequence[RunResult]) -> Scores:
     """Metrics of the pictures of a model, averaged over its seeds."""
-    of_seed = [_scores(run.pictures) for run in runs]
+    of_seed = [picture_scores(run.pictures) for run in runs]
     return Scores(of_seed[0].pictures, of_seed[0].patients, np.mean([scores.values for scores in of_seed], axis=0))
 
 
-def _scores(pictures: Sequence[Mapping[str, Any]]) -> Scores:
+def picture_scores(pictures: Sequence[Mapping[str, Any]]) -> Scores:
+    """Metrics of pictures, as rows of per_image.csv."""
     rows = sorted(pictures, key=_name)
     values = [[math.nan if row[metric] is None else row[metric] for metric in COLUMNS.values()] for row in rows]
     patients = tuple(row["patient_group"] for row in rows)

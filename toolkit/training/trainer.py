@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from toolkit.config import Recipe, differences, load_recipe
-from toolkit.data.familiarity import MOST_SLICES, Familiarity, case_brightness, evenly_spread, fit_familiarity
+from toolkit.data.familiarity import training_familiarity
 from toolkit.data.pipeline import WindowSet, training_batches, validation_batches
-from toolkit.data.store import Span, Store
+from toolkit.data.store import Store
 from toolkit.errors import ModelError, StoreError, ToolkitError, UsageError
 from toolkit.files import PARTIAL, atomic_path, write_csv, write_json
 from toolkit.interruption import is_interruption
@@ -22,7 +21,6 @@ from toolkit.models.initial_weights import draw_initial_weights
 from toolkit.models.model_file import ModelInfo, read_info, save_model
 from toolkit.models.segmenter import build_segmenter
 from toolkit.models.transfer import take_over
-from toolkit.progress import track
 from toolkit.restoration import PeakSignalToNoise, RestorationLoss
 from toolkit.training.budget import Budget, TrainingClock
 from toolkit.training.callbacks import Bookkeeper, Interruptible, Progress, Watch, Watched, best_row
@@ -32,7 +30,6 @@ from toolkit.training.state import FILE as STATE
 from toolkit.training.state import load_state
 from toolkit.training.tensorboard import EnhancerLog, SegmenterLog
 
-MOST_CASES = 200  # from which it is told what training scans are like
 MOST_EPOCHS = 10**6  # of a run by the clock
 
 
@@ -167,17 +164,6 @@ def _model_info(recipe: Recipe, store: Store) -> ModelInfo:
         training_patient_groups=tuple(sorted({span.case.patient_group for span in training})),
         synthetic_data=store.index.synthetic,
     )
-
-
-def training_familiarity(store: Store, training: list[Span]) -> Familiarity | None:
-    """What the training scans are like, told from some hundreds of them; None where none has all modalities."""
-    complete = [span for span in training if all(span.case.present)]
-    chosen = [complete[index] for index in evenly_spread(len(complete), MOST_CASES)] if complete else []
-    features = []
-    for span in track(chosen, "Looking at the training scans", len(chosen)):
-        images, _ = store.read(span.case, span.start + evenly_spread(span.n_slices, MOST_SLICES))
-        features.append(case_brightness(images, np.array(span.case.intensity_range)))
-    return fit_familiarity(features) if features else None
 
 
 def _check_same_data(run: Path, info: ModelInfo) -> None:

@@ -231,20 +231,31 @@ def _results(
         tumour = np.asarray(true_regions.any(axis=-1))
         scores = review.add(mask > 0, tumour, told, raw, span.case.patient_group)
         for index, region in enumerate(model.regions):
-            yield CaseResult(
-                case=span.case.case,
-                patient=span.case.patient,
-                truth=true_regions[..., index],
-                prediction=regions[..., index],
-                patient_group=span.case.patient_group,
-                tumour_type=span.case.tumour_type,
-                plane=span.case.plane,
-                slice_names=tuple(span.case.slice_names[span.start : span.stop]),
-                spacing_mm=span.case.spacing_mm,
-                synthetic=span.case.synthetic,
-                label=region,
-                review_scores=scores,
-            )
+            yield case_result(span, true_regions[..., index], regions[..., index], label=region, review_scores=scores)
+
+
+def case_result(span: Span, truth: np.ndarray, prediction: np.ndarray, **more: Any) -> CaseResult:
+    """Masks of a span of a store, with what the store knows of it.
+
+    Args:
+        span: of the store.
+        truth: `(slices, height, width)` bool.
+        prediction: `(slices, height, width)` bool.
+        more: of `CaseResult`, what the store does not know.
+    """
+    return CaseResult(
+        case=span.case.case,
+        patient=span.case.patient,
+        truth=truth,
+        prediction=prediction,
+        patient_group=span.case.patient_group,
+        tumour_type=span.case.tumour_type,
+        plane=span.case.plane,
+        slice_names=tuple(span.case.slice_names[span.start : span.stop]),
+        spacing_mm=span.case.spacing_mm,
+        synthetic=span.case.synthetic,
+        **more,
+    )
 
 
 def _examples(

@@ -17,6 +17,7 @@ from toolkit.errors import ModelError, StoreError, UsageError
 from toolkit.files import atomic_folder, atomic_path, write_json
 from toolkit.manifest import Manifest, file_checksums
 from toolkit.progress import track
+from toolkit.spread import evenly_spread
 
 if TYPE_CHECKING:
     from toolkit.data.pipeline import WindowSet
@@ -244,7 +245,7 @@ def _probes_of_store(store: Store, info: ModelInfo) -> Iterator[Probe]:
     from toolkit.export.parity import Probe
 
     spans = store.spans_of(info.recipe, "val")
-    for index in np.unique(np.linspace(0, len(spans) - 1, PROBES).round().astype(int)):
+    for index in evenly_spread(len(spans), PROBES):
         span = spans[index]
         first = span.start + max(0, (span.n_slices - PROBE_SLICES) // 2)
         images, truth = store.read(span.case, range(first, min(span.stop, first + PROBE_SLICES)))

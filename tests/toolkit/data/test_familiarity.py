@@ -11,11 +11,11 @@ from toolkit.data.familiarity import (
     QUANTILES,
     Familiarity,
     case_brightness,
-    evenly_spread,
     fit_familiarity,
     head_brightness,
+    training_familiarity,
 )
-from toolkit.data.intensity import intensity_range
+from toolkit.data.intensity import intensity_range, normalise
 from toolkit.data.sources.phantom import phantom_cases
 
 
@@ -112,10 +112,27 @@ def test_one_slice_is_enough_to_fit(heads):
     assert np.isfinite(fitted.unlikeness(heads[7]))
 
 
-@pytest.mark.parametrize(("n_all", "most", "chosen"), [(1, 5, [0]), (3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (9, 1, [0])])
-def test_slices_are_spread_evenly(n_all, most, chosen):
-    assert evenly_spread(n_all, most).tolist() == chosen
-
-
 def test_of_a_long_volume_some_slices_are_looked_at(heads):
     assert len(brightness(np.repeat(heads[0], 50, axis=0))) == MOST_SLICES
+
+
+def test_training_scans_are_told_from_all_slices_of_the_training_patients_alone(make_store):
+    store = make_store()
+    training = store.spans("by_patient", "train")
+    told = training_familiarity(store, training)
+    features = [
+        head_brightness(normalise(image, np.array(span.case.intensity_range)))
+        for span in training
+        for image in store.read(span.case, range(span.start, span.stop))[0]
+    ]
+    np.testing.assert_allclose(told.mean, np.mean(features, axis=0), atol=1e-9)
+    assert told != training_familiarity(store, training[1:])
+
+
+def test_cases_that_lack_modalities_do_not_tell_what_training_scans_are_like(make_store, make_case):
+    cases = [make_case(f"p{p}", f"p{p}", modalities=2, seed=p, present=(True, p % 2 == 0)) for p in range(8)]
+    store = make_store(cases)
+    spans = store.spans("by_patient", "train")
+    whole = [span for span in spans if all(span.case.present)]
+    assert training_familiarity(store, spans) == training_familiarity(store, whole)
+    assert training_familiarity(store, [span for span in spans if span not in whole]) is None
