@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def run_command(command):
         return process.returncode, out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    """Wait until a command has written a file."""
+
+    def wait(file: Path, process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + 300
+        while not file.exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import cv2
@@ -37,13 +36,6 @@ def recipe(tmp_path_factory, plainest_network) -> Path:
     return file
 
 
-def wait_for(file: Path, process) -> None:
-    deadline = time.monotonic() + 300
-    while not file.exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def refused(run_here):
     """The one line a comparison ends with."""
@@ -62,7 +54,7 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, command, run_here, store, recipe) -> Path:
+def finished(tmp_path_factory, command, run_here, wait_for, store, recipe) -> Path:
     out = tmp_path_factory.mktemp("comparisons") / "small"
     arguments = ("compare", recipe, "--data", store, "--out", out)
     process = command(*arguments)

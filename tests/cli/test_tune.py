@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import time
 from pathlib import Path
 
 import cv2
@@ -39,16 +38,12 @@ def search(tmp_path_factory, plainest_network) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, command, run_here, store, search) -> tuple[Path, str, dict[str, int]]:
+def finished(tmp_path_factory, command, run_here, wait_for, store, search) -> tuple[Path, str, dict[str, int]]:
     """Folder of the search, what it printed at the end, and when each trial's recipe was written."""
     out = tmp_path_factory.mktemp("tuned") / "out"
     arguments = ("tune", search, "--data", store, "--out", out)
     process = command(*arguments)
-    second = out / "trials/001/last" / STATE
-    deadline = time.monotonic() + 300
-    while not second.exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
+    wait_for(out / "trials/001/last" / STATE, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = {file.parent.name: file.stat().st_mtime_ns for file in out.glob("trials/*/recipe.yaml")}
